@@ -1,0 +1,1 @@
+"""Agents for azr_env: an LLM policy trained by self-play through TRL."""

@@ -1,0 +1,234 @@
+"""Rows that warm up the base for prime inversion: x * y = 1 (mod p), p a prime up to 97.
+
+Deduction and abduction are worked by the extended Euclidean algorithm. The state is
+two remainders and the sizes of their two coefficients, `n 0 x 1`; one step is
+
+    sign, quotient q, q * r1, r0 - q * r1, q * t1, t0 + q * t1
+
+and it stops at the remainder 1. Coefficients alternate in sign, so sizes are enough; after a
+minus the answer is n - t. Example, the inverse of 17 modulo 61:
+
+    <think> 61 0 17 1- 3 51 10 3 3+ 1 10 7 3 4- 1 7 3 4 7+ 2 6 1 14 18</think> 18
+
+Induction searches. With M = max(x, y) and m = min(x, y), a prime q = M + d has
+x * y = -m * d (mod q), so it is right exactly when q divides v = m * d + 1. Each candidate, in
+ascending order, is q, d, v, the integer k nearest to v / q, and k * q, until k * q equals v.
+(The nearest integer, not the floor: then an exact multiple sits in the middle of the range
+of v that shares k, and a slip at the border does no harm.) v and k * q are written in hundreds. Example:
+
+    <think> 18 17 19 1 0.18 1 0.19 23 5 0.86 4 0.92 ... 61 43 7.32 12 7.32</think> 61
+
+No row contains a fact that is held out or reserved for training. Facts with a composite modulus
+or a prime above 97 are free, and so are single divisions in drills.
+"""
+
+from math import gcd
+
+import numpy as np
+
+from azr_agents import heldout
+from azr_agents.tiny.rows import DRILL, MARKER, MODES, PLAIN_WORKED, Question, Row, pick, worked
+from azr_agents.tiny.tokenizer import THINK
+
+LIMIT = 97
+WIDEST = 113
+"""The largest modulus in the corpus; those above `LIMIT` only add material."""
+HELDOUT_PRIMES = (53, 83)
+LONGEST_SEARCH = 14
+"""Candidates in the longest induction trace that is shown."""
+
+
+def is_prime(n: int) -> bool:
+    """Whether n is a prime, by trial division."""
+    return n > 1 and all(n % d for d in range(2, int(n**0.5) + 1))
+
+
+PRIMES = tuple(n for n in range(3, WIDEST + 1) if is_prime(n))
+
+
+def part(p: int, x: int) -> heldout.Part:
+    """The part of the fact that x is invertible modulo the prime p, from either side."""
+    y = pow(x, -1, p)
+    if p in HELDOUT_PRIMES:
+        return "heldout"
+    return heldout.part(f"{p}:{min(x, y)}:{max(x, y)}")
+
+
+def is_free(n: int, x: int) -> bool:
+    """Whether the corpus may state the inverse of x modulo n."""
+    return n > LIMIT or not is_prime(n) or part(n, x) == "corpus"
+
+
+def solutions(x: int, y: int) -> list[int]:
+    """All primes up to `WIDEST` for which x and y are inverse to each other."""
+    return [q for q in PRIMES if q > max(x, y) and x * y % q == 1]
+
+
+def euclid(r0: int, t0: int, r1: int, t1: int, sign: str, steps: int) -> tuple[str, int, str]:
+    """Up to `steps` steps from a state; returns their text, the last coefficient and its sign.
+
+    Stops early at the remainder 1 and where a number would leave the range of single tokens.
+    """
+    text = ""
+    while r1 > 1 and steps:
+        q = r0 // r1
+        if t0 + q * t1 > 149:
+            break
+        r0, r1, t0, t1 = r1, r0 % r1, t1, t0 + q * t1
+        text += f"{sign} {q} {q * r0} {r1} {q * t0} {t1}"
+        sign = "+" if sign == "-" else "-"
+        steps -= 1
+    return text, t1, sign
+
+
+def inverse_trace(n: int, x: int) -> str:
+    """The worked answer of the inverse of x modulo n."""
+    text, t, following = euclid(n, 0, x, 1, "-", steps=99)
+    return worked(f" {n} 0 {x} 1{text}", f" {n - t if following == '+' else t}")
+
+
+def candidate(big: int, small: int, q: int) -> tuple[str, bool]:
+    """The trial of one q, without q itself, and whether q divides."""
+    value = small * (q - big) + 1
+    times = (2 * value + q) // (2 * q)
+    product = times * q
+    text = f" {q - big} {value // 100}.{value % 100:02} {times} {product // 100}.{product % 100:02}"
+    return text, product == value
+
+
+def search_trace(x: int, y: int) -> str | None:
+    """The worked answer of induction; None when the search is too long to show."""
+    big, small = max(x, y), min(x, y)
+    text = f" {big} {small}"
+    for q in [q for q in PRIMES if q > big][:LONGEST_SEARCH]:
+        trial, divides = candidate(big, small, q)
+        text += f" {q}{trial}"
+        if divides:
+            return worked(text, f" {q}")
+    return None
+
+
+class PrimeInversion:
+    """The corpus and the questions of prime inversion."""
+
+    name = "prime_inversion"
+    longest = 116
+
+    def __init__(self) -> None:
+        self._moduli: dict[int, list[int]] = {}
+        for n in range(3, WIDEST + 1):
+            free = [x for x in range(1, n) if gcd(x, n) == 1 and is_free(n, x)]
+            if free:
+                self._moduli[n] = free
+        self._primes = [p for p in PRIMES if p in self._moduli and p <= LIMIT]
+        self._others = [n for n in self._moduli if n not in self._primes]
+        self._pairs = [(p, x) for p in PRIMES for x in range(1, p) if self._pair_is_free(x, pow(x, -1, p))]
+        self._searches = [text for p, x in self._pairs if (text := search_trace(x, pow(x, -1, p)))]
+        self._tasks = {
+            p: [x for x in range(1, p) if part(p, x) != "heldout"] for p in PRIMES if p <= LIMIT and p not in HELDOUT_PRIMES
+        }
+
+    @staticmethod
+    def _pair_is_free(x: int, y: int) -> bool:
+        return all(is_free(q, x) for q in solutions(x, y))
+
+    def row(self, rng: np.random.Generator, progress: float) -> Row:
+        draw = rng.random()
+        if draw < 0.08:
+            return self._propose(rng)
+        if draw < 0.28:
+            return self._drill_euclid(rng) if rng.random() < 0.5 else self._drill_search(rng)
+        marked = draw < 0.75
+        steps = marked or rng.random() < PLAIN_WORKED
+        row = self._induction(rng, steps) if rng.random() < 0.4 else self._inversion(rng, steps)
+        return Row(MARKER + row.prompt, row.completion) if marked else row
+
+    def _inversion(self, rng: np.random.Generator, steps: bool) -> Row:
+        n = pick(rng, self._primes if rng.random() < 0.5 else self._others)
+        x = pick(rng, self._moduli[n])
+        given, blank = pick(rng, (("input", "output"), ("output", "input")))
+        completion = inverse_trace(n, x) if steps else f" {pow(x, -1, n)}"
+        return Row(f"program: {n}\n{given}: {x}\n{blank}:", completion)
+
+    def _induction(self, rng: np.random.Generator, steps: bool) -> Row:
+        while True:
+            p, x = pick(rng, self._pairs)
+            y = pow(x, -1, p)
+            completion = search_trace(x, y) if steps else f" {solutions(x, y)[0]}"
+            if completion and (steps or p <= LIMIT):
+                return Row(f"input: {x}\noutput: {y}\nprogram:", completion)
+
+    @staticmethod
+    def _drill_euclid(rng: np.random.Generator) -> Row:
+        while True:
+            r0 = int(rng.integers(3, WIDEST + 1))
+            r1 = int(rng.integers(1, r0))
+            t1 = int(rng.integers(1, 60))
+            t0 = int(rng.integers(0, t1 + 1))
+            sign = pick(rng, ("+", "-"))
+            text, _, _ = euclid(r0, t0, r1, t1, sign, steps=int(rng.integers(1, 4)))
+            if text:
+                return Row(f"{DRILL}{THINK} {r0} {t0} {r1} {t1}{sign}", text[1:])
+
+    @staticmethod
+    def _drill_search(rng: np.random.Generator) -> Row:
+        """One candidate of any modulus, often one that divides."""
+        while True:
+            q = pick(rng, PRIMES) if rng.random() < 0.5 else int(rng.integers(4, WIDEST + 1))
+            big = q - int(rng.integers(1, min(q, 60)))
+            small = int(rng.integers(1, big + 1))
+            if rng.random() < 0.4 and gcd(big, q) == 1:
+                small = pow(big, -1, q)
+            if small > big:
+                continue
+            trial, divides = candidate(big, small, q)
+            if divides and not is_free(q, big):
+                continue
+            end = f"</think> {q}" if divides else ""
+            return Row(f"{DRILL}{THINK} {big} {small} {q}", trial + end)
+
+    def _propose(self, rng: np.random.Generator) -> Row:
+        mode = pick(rng, MODES)
+        reference = self._task(rng) if rng.random() < 0.9 else None
+        p, x = self._task(rng)
+        return Row(proposer_prompt(mode, reference), f" {p}\ninput: {x}")
+
+    def _task(self, rng: np.random.Generator) -> tuple[int, int]:
+        p = pick(rng, tuple(self._tasks))
+        return p, pick(rng, self._tasks[p])
+
+    def questions(self, mode: str, count: int, seed: int) -> list[Question]:
+        rng = np.random.default_rng(seed)
+        facts = [(p, x) for p in PRIMES if p <= LIMIT for x in range(1, p) if part(p, x) == "heldout"]
+        chosen = [facts[i] for i in rng.permutation(len(facts))[:count]]
+        return [question(mode, p, x) for p, x in chosen]
+
+    def proposer_prompts(self, mode: str, count: int, seed: int) -> list[str]:
+        rng = np.random.default_rng(seed)
+        return [proposer_prompt(mode, self._task(rng)) for _ in range(count)]
+
+    def proposes(self, mode: str, completion: str) -> bool:
+        program, _, value = completion.partition("\ninput: ")
+        p, x = _number(program.removeprefix(" ")), _number(value)
+        return p is not None and x is not None and p <= LIMIT and p > 2 and is_prime(p) and 1 <= x < p
+
+
+def proposer_prompt(mode: str, reference: tuple[int, int] | None) -> str:
+    """The prompt of a proposal; `reference` is a prime and an input, or None."""
+    shown = f"program: {reference[0]}\ninput: {reference[1]}\n" if reference else ""
+    return f"{shown}propose {mode}\nprogram:"
+
+
+def question(mode: str, p: int, x: int) -> Question:
+    """The task (p, x) and its inverse y, asked in one mode."""
+    y = pow(x, -1, p)
+    if mode == "deduction":
+        return Question(mode, f"program: {p}\ninput: {x}\noutput:", lambda answer: answer == f" {y}")
+    if mode == "abduction":
+        return Question(mode, f"program: {p}\noutput: {y}\ninput:", lambda answer: answer == f" {x}")
+    right = {f" {q}" for q in solutions(x, y) if q <= LIMIT}
+    return Question(mode, f"input: {x}\noutput: {y}\nprogram:", lambda answer: answer in right)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,192 @@
+"""Syntax-tree checks of programs: what is refused unrun, and when two programs are one.
+
+These checks keep tasks deterministic and self-contained. They are not the sandbox: a program that slips through
+meets the executor's isolation.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import warnings
+
+from azr_env.types import Rejection
+
+MAX_PROGRAM = 8_000
+"""Longest program, in characters."""
+MAX_NODES = 4_000
+"""Most syntax-tree nodes of a program."""
+
+FORBIDDEN_MODULES = frozenset(
+    "logging random multiprocessing pebble subprocess threading datetime time hashlib calendar bcrypt os sys shutil "
+    "hmac socket ctypes secrets uuid tempfile pathlib io asyncio concurrent signal resource inspect gc importlib "
+    "builtins pickle shelve atexit faulthandler mmap select ssl urllib http posix posixpath ntpath platform pty "
+    "fcntl _thread site code codeop pdb traceback weakref runpy zoneinfo locale gettext webbrowser".split()
+)
+"""Modules that bring chance, time, the outside world or the interpreter's inside into a program: the paper's list
+(section C.1), ``hmac`` from the authors' code, and their kin. Any import that begins with one of them is refused."""
+
+FORBIDDEN_NAMES = frozenset(
+    "__import__ open eval exec compile input breakpoint globals locals vars exit quit help id "
+    "memoryview __builtins__ __loader__ __spec__".split()
+)
+"""Names that a program may not mention."""
+
+_DUNDER_ATTRIBUTES = frozenset(
+    "__init__ __name__ __len__ __eq__ __lt__ __iter__ __next__ __add__ __getitem__ __str__ __repr__ __hash__".split()
+)
+"""The only attributes of the form ``__x__`` that a program may mention."""
+
+
+def parse(program: str) -> ast.Module | Rejection:
+    """The syntax tree of a program, or why it is refused. Total for any text."""
+    if len(program) > MAX_PROGRAM:
+        return Rejection("size", f"{len(program)} characters, at most {MAX_PROGRAM}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(program)
+        if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
+            return Rejection("size", f"more than {MAX_NODES} syntax-tree nodes")
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as exc:
+        return Rejection("syntax", f"{type(exc).__name__}: {getattr(exc, 'msg', exc)}")
+    return tree
+
+
+def check(program: str, entry: str = "f") -> Rejection | None:
+    """Why a program is refused before it is run, or ``None``.
+
+    It must parse, keep to the size limits, define the function ``entry`` at top level with at least one
+    parameter, and mention nothing forbidden.
+    """
+    tree = parse(program)
+    if isinstance(tree, Rejection):
+        return tree
+    for node in ast.walk(tree):
+        found = _forbidden(node)
+        if found:
+            return Rejection("forbidden", found)
+    entries = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry]
+    if not entries:
+        return Rejection("entry", f"no top-level function {entry}")
+    arguments = entries[-1].args
+    if not (arguments.posonlyargs or arguments.args or arguments.vararg):
+        return Rejection("entry", f"{entry} takes no positional argument")
+    return None
+
+
+def _forbidden(node: ast.AST) -> str:
+    match node:
+        case ast.Import(names=names):
+            for alias in names:
+                if alias.name.partition(".")[0] in FORBIDDEN_MODULES:
+                    return f"import of {alias.name}"
+        case ast.ImportFrom(module=module, level=level):
+            if level or module is None or module.partition(".")[0] in FORBIDDEN_MODULES:
+                return f"import from {module or 'a package'}"
+        case ast.Name(id=name) if name in FORBIDDEN_NAMES:
+            return f"the name {name}"
+        case ast.Attribute(attr=name) if name.startswith("__") and name not in _DUNDER_ATTRIBUTES:
+            return f"the attribute {name}"
+        case ast.Attribute(attr="gi_frame" | "cr_frame" | "ag_frame" | "tb_frame" | "f_globals" | "f_back" as name):
+            return f"the attribute {name}"
+        case ast.AsyncFunctionDef() | ast.Await():
+            return "async"
+    return ""
+
+
+def normalise(program: str) -> str:
+    """A text that is equal for programs that differ only in layout, comments, docstrings and local names.
+
+    The names that the program itself binds (but for ``f``) are renamed in order of appearance to x, x1, x2, ...
+    A program that does not parse is its own normal form.
+    """
+    tree = parse(program)
+    if isinstance(tree, Rejection):
+        return program
+    try:
+        return ast.unparse(_Renamed(tree).visit(_bare(tree)))
+    except RecursionError:
+        return program
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings and annotations of functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return tree
+
+
+class _Renamed(ast.NodeTransformer):
+    def __init__(self, tree: ast.Module) -> None:
+        keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+        bound = _bound_names(tree) - keywords - {"f"} - set(dir(builtins))
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - bound
+        fresh = (name for name in _names() if name not in used and name not in keywords)
+        self._names: dict[str, str] = {}
+        for node in _in_order(tree):
+            name = _name_of(node)
+            if name in bound and name not in self._names:
+                self._names[name] = next(fresh)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        node.id = self._names.get(node.id, node.id)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.arg = self._names.get(node.arg, node.arg)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.name = self._names.get(node.name, node.name)
+        self.generic_visit(node)
+        return node
+
+
+def _names():  # type: ignore[no-untyped-def]
+    yield "x"
+    number = 1
+    while True:
+        yield f"x{number}"
+        number += 1
+
+
+def _in_order(node: ast.AST):  # type: ignore[no-untyped-def]
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _in_order(child)
+
+
+def _name_of(node: ast.AST) -> str:
+    match node:
+        case ast.Name(id=name) | ast.arg(arg=name) | ast.FunctionDef(name=name):
+            return name
+    return ""
+
+
+def _bound_names(tree: ast.Module) -> set[str]:
+    """Names bound by parameters, assignments and nested functions; not by classes, imports or ``global``."""
+    bound: set[str] = set()
+    kept: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(arg=name) | ast.FunctionDef(name=name):
+                bound.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                bound.add(name)
+            case ast.ClassDef(name=name, body=body):
+                kept |= {name} | {item.name for item in body if isinstance(item, ast.FunctionDef)}
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                kept |= {alias.asname or alias.name.partition(".")[0] for alias in names}
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                kept |= set(names)
+            case ast.ExceptHandler(name=str(name)):
+                kept.add(name)
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                kept.add(name)
+    return bound - kept

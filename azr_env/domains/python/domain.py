@@ -1,0 +1,232 @@
+"""The Python domain: R(program, input, output) holds when ``f(*input) == output``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from azr_env import registry, values
+from azr_env.domains.python import admission, builtin
+from azr_env.domains.python.instructions import INSTRUCTIONS
+from azr_env.errors import SettingError, ValueFormatError
+from azr_env.protocols import Executor
+from azr_env.types import (
+    BLANK,
+    Claim,
+    Draft,
+    Example,
+    Job,
+    Limits,
+    Mode,
+    Outcome,
+    OutcomeStatus,
+    Rejection,
+    Slot,
+    Status,
+    Task,
+    Verdict,
+)
+
+_FAILED: Mapping[OutcomeStatus, Status] = {
+    OutcomeStatus.TIMEOUT: Status.TIMEOUT,
+    OutcomeStatus.MEMORY: Status.TIMEOUT,
+    OutcomeStatus.INFRA: Status.ERROR,
+}
+MAX_VALUE_TEXT = 4_000
+"""Longest text, in characters, of an input or output of an admitted task. Nothing is ever cut: longer ones are refused."""
+
+
+class PythonDomain:
+    """Programs are Python source with a function ``f``; inputs are argument lists; outputs are values.
+
+    Args:
+        executor: runs programs; a name, or an object that may be shared.
+        limits: bounds on one program run.
+        equality: ``strict`` or ``python``, see :data:`azr_env.values.Equality`.
+        induction_inputs: inputs of an induction task, at least 2; the first half is shown (paper: 10).
+
+    Raises:
+        UnknownNameError: no executor of that name.
+        SettingError: ``induction_inputs`` under 2, or an unknown equality.
+    """
+
+    name = "python"
+    fences: Mapping[Slot, str] = {Slot.PROGRAM: "python", Slot.INPUT: "input", Slot.OUTPUT: "output"}
+
+    def __init__(
+        self,
+        executor: str | Executor = "zygote",
+        limits: Limits = Limits(),
+        equality: values.Equality = "strict",
+        induction_inputs: int = 10,
+    ) -> None:
+        if not isinstance(induction_inputs, int) or not 2 <= induction_inputs <= 64:
+            raise SettingError(f"induction_inputs={induction_inputs!r}; it is a whole number from 2 to 64")
+        values.equal(0, 0, equality)
+        self.executor = registry.executor(executor)
+        self.limits = limits
+        self.equality = equality
+        self.induction_inputs = (induction_inputs, induction_inputs // 2)
+        inputs, shown = self.induction_inputs
+        self.instructions: Mapping[str, str] = {
+            key: text.format(timeout=limits.timeout_s, inputs=inputs, shown=shown)
+            for key, text in INSTRUCTIONS.items()
+        }
+
+    def holds(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """For each claim: does R hold for every example? Total; one executor call for the whole batch.
+
+        A claim whose blank slot is the output runs nothing: the task's key is the output of that program on that
+        input, and two values are compared.
+        """
+        verdicts: list[Verdict | None] = []
+        jobs: list[Job] = []
+        for claim in claims:
+            prepared = self._compare(claim) if BLANK[claim.task.mode] is Slot.OUTPUT else self._job(claim)
+            if isinstance(prepared, Job):
+                jobs.append(prepared)
+                verdicts.append(None)
+            else:
+                verdicts.append(prepared)
+        outcomes = iter(self.executor.run(jobs) if jobs else [])
+        return [
+            self._judge(claim, next(outcomes)) if verdict is None else verdict
+            for claim, verdict in zip(claims, verdicts, strict=True)
+        ]
+
+    def _compare(self, claim: Claim) -> Verdict:
+        try:
+            answer = values.parse(claim.answer)
+        except ValueFormatError as exc:
+            return Verdict(Status.REJECTED, str(exc))
+        expected = values.parse(claim.task.examples[0].output)
+        if values.equal(answer, expected, self.equality):
+            return Verdict(Status.CORRECT)
+        return Verdict(Status.INCORRECT, "another value than the program returns")
+
+    def _job(self, claim: Claim) -> Job | Verdict:
+        if BLANK[claim.task.mode] is Slot.PROGRAM:
+            rejection = admission.check(claim.program)
+            if rejection is not None:
+                return Verdict(Status.REJECTED, f"{rejection.reason}: {rejection.detail}")
+        try:
+            calls = tuple(values.encode(values.parse_arguments(example.input)) for example in claim.examples)
+        except ValueFormatError as exc:
+            return Verdict(Status.REJECTED, str(exc))
+        return Job(claim.program, calls, self.limits)
+
+    def _judge(self, claim: Claim, outcomes: Sequence[Outcome]) -> Verdict:
+        for example, outcome in zip(claim.examples, outcomes, strict=True):
+            if outcome.status is not OutcomeStatus.OK:
+                status = _FAILED.get(outcome.status, Status.INCORRECT)
+                return Verdict(status, f"{outcome.status}: {outcome.detail}")
+            try:
+                returned = values.decode(outcome.value)
+            except ValueFormatError as exc:
+                return Verdict(Status.INCORRECT, str(exc))
+            if not values.equal(returned, values.parse(example.output), self.equality):
+                return Verdict(Status.INCORRECT, "the program returns another value")
+        return Verdict(Status.CORRECT)
+
+    def admit(self, drafts: Sequence[Draft]) -> list[Task | Rejection]:
+        """Runs drafts under two hash seeds and makes tasks of those that pass the gate.
+
+        The gate: syntax and size, nothing forbidden, plain input values, and equal, plain, not too long outputs in
+        three runs: [x, x] in one process and [x] in another with a different hash seed.
+        """
+        results: list[Task | Rejection | None] = []
+        jobs: list[Job] = []
+        for draft in drafts:
+            calls = self._calls(draft)
+            if isinstance(calls, Rejection):
+                results.append(calls)
+                continue
+            results.append(None)
+            jobs += [Job(draft.program, calls * 2, self.limits, lane=0), Job(draft.program, calls, self.limits, lane=1)]
+        outcomes = iter(self.executor.run(jobs) if jobs else [])
+        return [
+            self._task(draft, [*next(outcomes), *next(outcomes)]) if result is None else result
+            for draft, result in zip(drafts, results, strict=True)
+        ]
+
+    def _calls(self, draft: Draft) -> tuple[str, ...] | Rejection:
+        rejection = admission.check(draft.program)
+        if rejection is not None:
+            return rejection
+        wanted = self.induction_inputs[0] if draft.mode is Mode.INDUCTION else 1
+        if len(draft.inputs) < wanted:
+            return Rejection("inputs", f"{len(draft.inputs)} inputs, {wanted} are asked for")
+        if draft.message and _leaks(draft):
+            return Rejection("leak", "the message contains code of the program")
+        calls = []
+        for text in draft.inputs[:wanted]:
+            try:
+                arguments = values.parse_arguments(text)
+                if len(values.render_arguments(arguments)) > MAX_VALUE_TEXT:
+                    return Rejection("size", f"an input over {MAX_VALUE_TEXT} characters")
+                calls.append(values.encode(arguments))
+            except ValueFormatError as exc:
+                return Rejection("input", str(exc))
+        if len(set(calls)) < len(calls):
+            return Rejection("inputs", "an input is given twice")
+        return tuple(calls)
+
+    def _task(self, draft: Draft, outcomes: Sequence[Outcome]) -> Task | Rejection:
+        for outcome in outcomes:
+            if outcome.status is OutcomeStatus.INFRA:
+                return Rejection("error", outcome.detail)
+            if outcome.status is not OutcomeStatus.OK:
+                return Rejection(str(outcome.status), outcome.detail)
+        count = len(outcomes) // 3
+        first, again, elsewhere = (outcomes[k * count : (k + 1) * count] for k in range(3))
+        runs = [[outcome.value for outcome in run] for run in (first, again, elsewhere)]
+        if not runs[0] == runs[1] == runs[2]:
+            return Rejection("nondeterministic", "runs on the same input gave different values")
+        examples = []
+        for text, value in zip(draft.inputs, runs[0], strict=False):
+            try:
+                output = values.render(values.decode(value))
+            except ValueFormatError as exc:
+                return Rejection("unsupported", str(exc))
+            if len(output) > MAX_VALUE_TEXT:
+                return Rejection("size", f"an output over {MAX_VALUE_TEXT} characters")
+            examples.append(Example(values.render_arguments(values.parse_arguments(text)), output))
+        shown = self.induction_inputs[1] if draft.mode is Mode.INDUCTION else 0
+        task = Task("", self.name, draft.mode, draft.program, tuple(examples), shown, draft.message)
+        digest = hashlib.sha256(self.identity(task).encode("utf-8", "surrogatepass")).hexdigest()
+        return Task(
+            f"{draft.mode}-{digest[:16]}", self.name, draft.mode, draft.program, tuple(examples), shown, draft.message
+        )
+
+    def generate(self, mode: Mode, rng: np.random.Generator, settings: Mapping[str, str]) -> Draft:
+        """A typed random program with random inputs; see :mod:`azr_env.domains.python.builtin` for the settings."""
+        return builtin.draft(mode, rng, settings, self.induction_inputs[0])
+
+    def seeds(self, mode: Mode) -> list[Draft]:
+        """The paper's identity task, and six inputs and more of it for induction."""
+        program = "def f(a): return a"
+        if mode is not Mode.INDUCTION:
+            return [Draft(mode, program, ("'Hello world'",))]
+        inputs = ("'Hello world'", "1", "[1, 2]", "(1.1, 1.2, 1.3)", "{'a': 1}", "None", "True", "''", "-7", "[[0]]")
+        count = self.induction_inputs[0]
+        more = tuple(str(number) for number in range(100, 100 + max(0, count - len(inputs))))
+        message = "Write a function that gives back whatever it is given."
+        return [Draft(mode, program, (inputs + more)[:count], message)]
+
+    def identity(self, task: Task) -> str:
+        """Mode, normalised program, and its inputs."""
+        inputs = "\n".join(sorted(example.input for example in task.examples))
+        return f"{task.mode}\n{admission.normalise(task.program)}\n{inputs}"
+
+    def facts(self, task: Task) -> frozenset[str]:
+        """The normalised program."""
+        return frozenset({admission.normalise(task.program)})
+
+
+def _leaks(draft: Draft) -> bool:
+    """Whether the message holds a telling line of the program."""
+    message = "".join(draft.message.split())
+    lines = ["".join(line.split()) for line in draft.program.split("\n")]
+    return any(len(line) >= 12 and line in message for line in lines)

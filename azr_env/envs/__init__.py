@@ -1,0 +1,1 @@
+"""Gymnasium environments (floor 6)."""

@@ -1,0 +1,130 @@
+"""Tasks to prompts, and answers to completions, in both styles (floor 2).
+
+The words of the paper style come from the domain; layout and frame are the same for all domains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from azr_env.parsing import MESSAGE, Style
+from azr_env.protocols import Domain
+from azr_env.types import BLANK, Example, Mode, Role, Slot, Task
+
+_GIVEN = {
+    Mode.DEDUCTION: (Slot.PROGRAM, Slot.INPUT),
+    Mode.ABDUCTION: (Slot.PROGRAM, Slot.OUTPUT),
+}
+_FRAME = "First think inside <think> </think>, then give the answer inside <answer> </answer>."
+
+
+def shown(task: Task) -> tuple[Example, ...]:
+    """The examples that the solver of an induction task sees."""
+    return task.examples[: task.shown]
+
+
+def graded(task: Task) -> tuple[Example, ...]:
+    """The examples an answer is graded on: the hidden ones, or all where none is hidden."""
+    return task.examples[task.shown :] or task.examples
+
+
+def slot_text(task: Task, slot: Slot) -> str:
+    """Text of a slot of the task's first example."""
+    example = task.examples[0]
+    return {Slot.PROGRAM: task.program, Slot.INPUT: example.input, Slot.OUTPUT: example.output}[slot]
+
+
+def key(task: Task) -> str:
+    """The stored answer to the task."""
+    return slot_text(task, BLANK[task.mode])
+
+
+def solver_prompt(domain: Domain, task: Task, style: Style = Style.PAPER) -> str:
+    """What the solver of ``task`` reads."""
+    if task.mode is Mode.INDUCTION:
+        parts = [(slot, text) for e in shown(task) for slot, text in ((Slot.INPUT, e.input), (Slot.OUTPUT, e.output))]
+        message = task.message
+    else:
+        parts = [(slot, slot_text(task, slot)) for slot in _GIVEN[task.mode]]
+        message = ""
+    blank = BLANK[task.mode]
+    if style == Style.COMPACT:
+        lines = [_line(slot, text) for slot, text in parts] + ([_line(MESSAGE, message)] if message else [])
+        return "\n".join([*lines, f"{blank}:"])
+    blocks = [_fence(domain.fences[slot], text) for slot, text in parts]
+    if message:
+        blocks.append(_fence(MESSAGE, message))
+    ask = f"{_FRAME} The answer holds one fenced block:\n{_fence(domain.fences[blank], '...')}"
+    return "\n\n".join([domain.instructions[task.mode], *blocks, ask])
+
+
+def proposer_prompt(
+    domain: Domain, mode: Mode, references: Sequence[Task], style: Style = Style.PAPER, program: str | None = None
+) -> str:
+    """What the proposer of a task of ``mode`` reads.
+
+    Args:
+        references: tasks to differ from. May be empty.
+        program: in induction over several inputs, the program to propose inputs for.
+    """
+    if style == Style.COMPACT:
+        lines = [] if program is None else [_line(Slot.PROGRAM, program)]
+        for task in references:
+            lines += [_line(Slot.PROGRAM, task.program), _line(Slot.INPUT, task.examples[0].input)]
+        first = Slot.PROGRAM if program is None else Slot.INPUT
+        return "\n".join([*lines, f"propose {mode}", f"{first}:"])
+    parts = [domain.instructions[f"propose-{mode}"], _FRAME]
+    for number, task in enumerate(references, 1):
+        parts.append(f"Reference {number}:")
+        parts += [_fence(domain.fences[Slot.PROGRAM], task.program)]
+        parts += [_fence(domain.fences[Slot.INPUT], example.input) for example in task.examples]
+    if program is not None:
+        parts += ["The program:", _fence(domain.fences[Slot.PROGRAM], program)]
+    return "\n\n".join(parts)
+
+
+def gives_program(domain: Domain, mode: Mode) -> bool:
+    """Whether a proposer of this mode is given a program and asked for inputs only."""
+    return mode is Mode.INDUCTION and domain.induction_inputs[0] > 1
+
+
+def completion_of(domain: Domain, mode: Mode, answer: str, style: Style = Style.PAPER, thought: str = "") -> str:
+    """A completion of the style that gives ``answer``."""
+    if style == Style.COMPACT:
+        return (f"<think>{thought}</think>" if thought else "") + _gap(answer)
+    return f"<think>{thought}</think><answer>\n{_fence(domain.fences[BLANK[mode]], answer)}\n</answer>"
+
+
+def proposal_of(
+    domain: Domain, program: str | None, inputs: Sequence[str], style: Style = Style.PAPER, message: str = ""
+) -> str:
+    """A completion of the style that proposes a program (if one is given here) with ``inputs``."""
+    parts = [] if program is None else [(Slot.PROGRAM, program)]
+    parts += [(Slot.INPUT, text) for text in inputs]
+    if style == Style.COMPACT:
+        lines = [_line(slot, text) for slot, text in parts] + ([_line(MESSAGE, message)] if message else [])
+        return "\n".join(lines).removeprefix(f"{parts[0][0]}:")
+    blocks = [_fence(domain.fences[slot], text) for slot, text in parts]
+    if message:
+        blocks.append(_fence(MESSAGE, message))
+    return "<think></think><answer>\n" + "\n".join(blocks) + "\n</answer>"
+
+
+def label(mode: Mode, role: Role) -> str:
+    """Name of a cell, as metrics and records write it."""
+    return f"{role}/{mode}"
+
+
+def _fence(info: str, text: str) -> str:
+    ticks = "```"
+    while ticks in text:
+        ticks += "`"
+    return f"{ticks}{info}\n{text}\n{ticks}"
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name}:{_gap(text)}"
+
+
+def _gap(text: str) -> str:
+    return f"\n{text}" if "\n" in text else f" {text}"

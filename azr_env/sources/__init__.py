@@ -1,0 +1,1 @@
+"""Task sources by name (floor 5): ``builtin``, ``buffer:PATH``, ``jsonl:PATH``, ``cruxeval:PATH``."""

@@ -1,0 +1,1 @@
+"""Verifiers: they decide whether an answer is right (floor 3)."""
