@@ -48,6 +48,7 @@ CREATE INDEX evictions ON tasks (evicted) WHERE evicted IS NOT NULL;
 CREATE TABLE modes (mode TEXT PRIMARY KEY, seen INTEGER NOT NULL, first INTEGER NOT NULL, next INTEGER NOT NULL);
 CREATE TABLE steps (step INTEGER PRIMARY KEY, modes TEXT NOT NULL);
 """
+_TABLES = {"tasks", "modes", "steps"}
 
 
 class TaskBuffer:
@@ -60,7 +61,7 @@ class TaskBuffer:
         read_only: open an existing file and never write to it.
 
     Raises:
-        SettingError: capacity under 1 or an unknown eviction.
+        SettingError: capacity under 1, or under the number of tasks that the file holds; an unknown eviction.
         BufferSchemaError: the file is no buffer, or of another schema version; or it is absent and
             ``read_only`` is set.
     """
@@ -81,6 +82,10 @@ class TaskBuffer:
         self.eviction = eviction
         self._step: int | None = None
         self._db = self._open(read_only)
+        most = max(self.sizes().values(), default=0)
+        if most > capacity and not read_only:
+            self._db.close()
+            raise SettingError(f"capacity={capacity}, but {path} holds {most} tasks of a mode: give at least that many")
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         try:
@@ -88,36 +93,44 @@ class TaskBuffer:
                 db = sqlite3.connect(f"{Path(self.path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
             else:
                 db = sqlite3.connect(self.path, isolation_level=None)
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = NORMAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if empty and not read_only:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables and not version and not read_only:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-                version = SCHEMA_VERSION
+                version, tables = SCHEMA_VERSION, _TABLES
         except sqlite3.DatabaseError as exc:
             raise BufferSchemaError(
                 f"{self.path} cannot be opened as a task buffer: {exc}. Give the buffer file of a run directory, or a new path."
             ) from None
-        if version != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION or not tables >= _TABLES:
             db.close()
             raise BufferSchemaError(
-                f"{self.path} has buffer schema {version}, this version reads {SCHEMA_VERSION}: "
-                "use the azr-env that wrote it, or begin a new buffer"
+                f"{self.path} has buffer schema {version if tables >= _TABLES else 'none'}, this version reads "
+                f"{SCHEMA_VERSION}: use the azr-env that wrote it, or begin a new buffer"
             )
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
         return db
+
+    def _begin(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            raise SettingError(f"buffer {self.path} cannot be written now: {exc}") from None
 
     @contextmanager
     def step(self, number: int) -> Iterator[TaskBuffer]:
         """One transaction: all that is added inside is committed together, or not at all.
 
         Raises:
-            SettingError: the step is not later than the last one committed, or a step is already open.
+            SettingError: the step is not later than the last one committed, a step is already open, or the buffer is
+                read only or locked by another writer.
         """
         last = self.last_step()
         if self._step is not None or (last is not None and number <= last):
             raise SettingError(f"step {number} cannot begin: step {last if self._step is None else self._step} came before")
-        self._db.execute("BEGIN IMMEDIATE")
+        self._begin()
         self._step = number
         try:
             yield self
@@ -131,9 +144,9 @@ class TaskBuffer:
             self._step = None
 
     def add(self, items: Iterable[tuple[Task, str]], rng: np.random.Generator) -> list[Task]:
-        """Adds (task, identity) pairs in order and returns the tasks that were new.
+        """Adds (task, identity) pairs in order and returns the tasks that were new and kept.
 
-        A task whose identity is live in its mode is left out. ``rng`` decides reservoir eviction.
+        A task whose identity is live in its mode is left out, and so is a newcomer that the reservoir passes over. ``rng`` decides reservoir eviction.
 
         Raises:
             SettingError: outside of :meth:`step`.
@@ -226,12 +239,12 @@ class TaskBuffer:
         """Goes back to the state right after ``step`` was committed.
 
         Raises:
-            SettingError: that step was never committed.
+            SettingError: that step was never committed, a step is open, or the buffer is read only or locked.
         """
         row = self._db.execute("SELECT modes FROM steps WHERE step = ?", (step,)).fetchone()
         if row is None:
             raise SettingError(f"buffer {self.path} has no step {step}; its last is {self.last_step()}")
-        self._db.execute("BEGIN IMMEDIATE")
+        self._begin()
         try:
             self._db.execute("DELETE FROM tasks WHERE born > ?", (step,))
             self._db.execute("UPDATE tasks SET evicted = NULL WHERE evicted > ?", (step,))

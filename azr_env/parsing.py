@@ -83,12 +83,15 @@ def parse_proposal(
 
 
 def _body(completion: str, style: Style) -> str | Malformed:
-    """What stands behind the thinking (and, in paper style, inside the answer frame)."""
-    _, closed, rest = completion.rpartition("</think>")
+    """What stands behind the thinking (and, in paper style, inside the answer frame).
+
+    Thinking ends at the first ``</think>``, so that an answer may hold that text.
+    """
+    head, closed, rest = completion.partition("</think>")
     if style == Style.COMPACT:
-        if not closed and "<think>" in completion:
+        if not closed and "<think>" in head:
             return Malformed("<think> is never closed")
-        return rest.strip()
+        return rest.strip() if closed else head.strip()
     if not closed:
         return Malformed("no <think>..</think> before the answer")
     _, opened, rest = rest.partition("<answer>")
@@ -103,7 +106,8 @@ def _body(completion: str, style: Style) -> str | Malformed:
 def _blocks(text: str) -> dict[str, list[str]]:
     """Fenced blocks by lower-case info string, each list in the order of the text.
 
-    A block ends at the first line that ends with as many backticks as opened it.
+    A block ends at the first line that ends with as many backticks as opened it, or more. A line that begins with
+    backticks and holds further ones opens nothing.
     """
     found: dict[str, list[str]] = {}
     label, fence = "", ""
@@ -112,11 +116,11 @@ def _blocks(text: str) -> dict[str, list[str]]:
         bare = line.strip()
         if not fence:
             info = bare.lstrip("`")
-            if len(bare) - len(info) >= 3 and info:
+            if len(bare) - len(info) >= 3 and info and "`" not in info:
                 label, fence, lines = info.strip().lower(), bare[: len(bare) - len(info)], []
         elif bare.endswith(fence):
             last = line.rstrip()[: -len(fence)]
-            if last.strip():
+            if last.strip().strip("`"):
                 lines.append(last)
             found.setdefault(label, []).append("\n".join(lines).strip("\n"))
             fence = ""

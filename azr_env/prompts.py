@@ -91,7 +91,8 @@ def gives_program(domain: Domain, mode: Mode) -> bool:
 def completion_of(domain: Domain, mode: Mode, answer: str, style: Style = Style.PAPER, thought: str = "") -> str:
     """A completion of the style that gives ``answer``."""
     if style == Style.COMPACT:
-        return (f"<think>{thought}</think>" if thought else "") + _gap(answer)
+        framed = thought or "think>" in answer  # a bare answer that holds a think tag would be read as thinking
+        return (f"<think>{thought}</think>" if framed else "") + _gap(answer)
     return f"<think>{thought}</think><answer>\n{_fence(domain.fences[BLANK[mode]], answer)}\n</answer>"
 
 

@@ -171,7 +171,7 @@ class Job:
 
     Attributes:
         program: source text that defines ``f``.
-        calls: canonical texts (:func:`azr_env.values.encode`) of argument tuples.
+        calls: canonical texts (:func:`azr_env.values.encode`, ordered) of argument tuples.
         limits: bounds on the whole job.
         lane: 0 or 1. Lanes differ in ``PYTHONHASHSEED``, so comparing them shows set-order dependence.
     """

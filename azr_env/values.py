@@ -8,8 +8,6 @@ dict, set or frozenset of plain values. Anything else has no text here: not Elli
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
 import warnings
 from typing import Literal, get_args
 
@@ -27,14 +25,17 @@ _NAMED = {"inf": float("inf"), "nan": float("nan")}
 _INT_REPR_BITS = 12_000  # CPython refuses decimal text beyond 4300 digits; longer ones are written in hexadecimal
 
 
-def encode(value: object) -> str:
+def encode(value: object, ordered: bool = False) -> str:
     """Canonical text of a plain value; equal texts mean strictly equal values.
+
+    Args:
+        ordered: keep the order of dicts, as the arguments of a call need; see :func:`azr_env.wire.encode`.
 
     Raises:
         ValueFormatError: the value is not plain, or too large (see :mod:`azr_env.wire`).
     """
     try:
-        return wire.encode(value)
+        return wire.encode(value, ordered)
     except wire.NotPlain as exc:
         raise ValueFormatError(f"not a plain value: {exc}") from None
 
@@ -76,16 +77,13 @@ def parse_arguments(text: str) -> tuple[object, ...]:
         ValueFormatError: as :func:`parse`; keyword and starred arguments are refused too.
     """
     text = text.strip()
-    if not text:
-        return ()
-    # One more comma makes every list of arguments a tuple, and leaves "(1, 2)" one argument.
-    listed = text if text.endswith(",") else text + ","
-    tree = _tree(f"({listed}\n)" if "\n" in text and _stays_open(listed) else listed)
-    if not isinstance(tree, ast.Tuple):
-        raise ValueFormatError(f"not a list of arguments: {_short(text)}")
-    result = tuple(_value(item) for item in tree.elts)
-    encode(result)
-    return result
+    # Read as what stands between the brackets of a call; text that closes them early gives another tree than one call.
+    match _tree(text, "f(", "\n)"):
+        case ast.Call(func=ast.Name(id="f"), args=items, keywords=[]):
+            result = tuple(_value(item) for item in items)
+            encode(result)
+            return result
+    raise ValueFormatError(f"not a list of arguments: {_short(text)}")
 
 
 def render(value: object) -> str:
@@ -118,31 +116,15 @@ def equal(a: object, b: object, equality: Equality = "strict") -> bool:
     raise SettingError(f"equality={equality!r} is unknown; choose one of {', '.join(get_args(Equality))}")
 
 
-def _tree(text: str) -> ast.expr:
+def _tree(text: str, before: str = "", after: str = "") -> ast.expr:
     if len(text) > MAX_TEXT:
         raise ValueFormatError(f"{len(text)} characters, at most {MAX_TEXT} are read as a value")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes, "is" with a literal: the text is a model's
-            return ast.parse(text, mode="eval").body
+            return ast.parse(before + text + after, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         raise ValueFormatError(f"not a Python literal: {_short(text)}") from None
-
-
-def _stays_open(text: str) -> bool:
-    """Whether a bracket put before ``text`` is still open at its end, so that its lines are one expression."""
-    depth = 0
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(f"({text}\n").readline):
-            if token.type == tokenize.OP:
-                depth += (token.string in "([{") - (token.string in ")]}")
-                if depth < 1:
-                    return False
-    except tokenize.TokenError:
-        return depth == 1  # the tokenizer misses our closing bracket and nothing else
-    except SyntaxError:
-        return False
-    return False
 
 
 def _value(node: ast.expr) -> object:
@@ -150,7 +132,7 @@ def _value(node: ast.expr) -> object:
         value = _convert(node, 0)
     except RecursionError:
         raise ValueFormatError("nested too deeply") from None
-    except TypeError as exc:  # unhashable member of a set, or key of a dict
+    except (TypeError, OverflowError) as exc:  # unhashable member or key; a real part too large for a complex number
         raise ValueFormatError(f"not a plain value: {exc}") from None
     encode(value)
     return value

@@ -1,7 +1,8 @@
 """Canonical text of plain values: the form in which they cross the sandbox's border (floor 0).
 
 Two values are strictly equal exactly when their canonical texts are equal, so sets and dicts are
-written in the order of their members' texts. Runs inside the sandbox too: standard library only, no imports
+written in the order of their members' texts. Arguments of a call are the exception: a function can see the order of a
+dict, so there its pairs keep their order (``ordered``). Runs inside the sandbox too: standard library only, no imports
 from this package, and no recursion that depends on the interpreter's limit beyond ``MAX_DEPTH``.
 
 Grammar: ``N`` None, ``T`` ``F`` booleans, ``i<hex>;`` int, ``f<float.hex>;`` or ``fnan;``, ``c<hex>,<hex>;`` complex,
@@ -26,20 +27,24 @@ def _float(value: float) -> str:
     return "nan" if value != value else value.hex()
 
 
-def encode(value: object) -> str:
+def encode(value: object, ordered: bool = False) -> str:
     """Canonical text of a plain value.
 
     Only exact built-in types count: a subclass of ``int`` or ``list`` is not plain.
+
+    Args:
+        ordered: keep the order of dicts instead of sorting their pairs. Texts are then equal only for values whose
+            dicts agree in order too.
 
     Raises:
         NotPlain: another type, deeper than ``MAX_DEPTH``, more than ``MAX_NODES`` values, or an
             integer over ``MAX_INT_BITS`` bits.
     """
     budget = [MAX_NODES]
-    return _encode(value, 0, budget)
+    return _encode(value, 0, budget, ordered)
 
 
-def _encode(value: object, depth: int, budget: list[int]) -> str:
+def _encode(value: object, depth: int, budget: list[int], ordered: bool) -> str:
     budget[0] -= 1
     if budget[0] < 0:
         raise NotPlain("too many values")
@@ -66,25 +71,26 @@ def _encode(value: object, depth: int, budget: list[int]) -> str:
         raise NotPlain("nested too deeply")
     depth += 1
     if kind is list:
-        return "[" + "".join([_encode(item, depth, budget) for item in value]) + "]"  # type: ignore[attr-defined]
+        return "[" + "".join([_encode(item, depth, budget, ordered) for item in value]) + "]"  # type: ignore[attr-defined]
     if kind is tuple:
-        return "(" + "".join([_encode(item, depth, budget) for item in value]) + ")"  # type: ignore[attr-defined]
+        return "(" + "".join([_encode(item, depth, budget, ordered) for item in value]) + ")"  # type: ignore[attr-defined]
     if kind is dict:
         pairs = [
-            _encode(key, depth, budget) + _encode(item, depth, budget)
+            _encode(key, depth, budget, ordered) + _encode(item, depth, budget, ordered)
             for key, item in value.items()  # type: ignore[attr-defined]
         ]
-        pairs.sort()
+        if not ordered:
+            pairs.sort()
         return "{" + "".join(pairs) + "}"
     if kind is set:
-        return "<" + "".join(sorted([_encode(item, depth, budget) for item in value])) + ">"  # type: ignore[attr-defined]
+        return "<" + "".join(sorted([_encode(item, depth, budget, ordered) for item in value])) + ">"  # type: ignore[attr-defined]
     if kind is frozenset:
-        return "/" + "".join(sorted([_encode(item, depth, budget) for item in value])) + "\\"  # type: ignore[attr-defined]
+        return "/" + "".join(sorted([_encode(item, depth, budget, ordered) for item in value])) + "\\"  # type: ignore[attr-defined]
     raise NotPlain(f"type {kind.__name__}")
 
 
 def decode(text: str) -> object:
-    """The value of a canonical text; total on any text.
+    """The value of a canonical text, ordered or not, its dicts in the order of the text; total on any text.
 
     Raises:
         NotPlain: ``text`` is not exactly what :func:`encode` writes for some value.
@@ -96,7 +102,7 @@ def decode(text: str) -> object:
         raise NotPlain(f"not canonical: {exc}") from None
     if reader.at != len(text):
         raise NotPlain("text after the value")
-    if encode(value) != text:
+    if encode(value, ordered=True) != text:
         raise NotPlain("not the canonical text of its value")
     return value
 

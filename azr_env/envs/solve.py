@@ -89,13 +89,13 @@ class SolveEnv(gym.Env[str, str]):
         if set(options) - {"task_id"}:
             raise SettingError(f"reset option {sorted(set(options) - {'task_id'})[0]!r} is unknown; there is 'task_id'")
         if "task_id" in options:
-            self._task = self.source.get(options["task_id"])
-            if self._task.mode is not self.mode:
-                raise SettingError(f"task {self._task.id!r} is a {self._task.mode} task; this environment does {self.mode}")
+            task = self.source.get(options["task_id"])
+            if task.mode is not self.mode:
+                raise SettingError(f"task {task.id!r} is a {task.mode} task; this environment does {self.mode}")
         else:
-            self._task = self.source.draw(self.mode, self.np_random, 1)[0]
-        self._last = None
-        return solver_prompt(self.domain, self._task, self.style), self._info(self._task)
+            task = self.source.draw(self.mode, self.np_random, 1)[0]
+        self._task, self._last = task, None
+        return solver_prompt(self.domain, task, self.style), self._info(task)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Grades a completion and ends the episode.

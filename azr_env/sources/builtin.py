@@ -36,13 +36,14 @@ class BuiltinSource:
         """The task of an id that :meth:`draw` gave, under the same settings."""
         try:
             name, mode, key = task_id.split("-")
-            if name != "builtin":
+            number = int(key, 16)
+            if task_id != _id(Mode(mode), number) or name != "builtin":
                 raise ValueError
-            return self._make(Mode(mode), [int(key, 16)])[0]
-        except (ValueError, OverflowError):
+        except (AttributeError, ValueError):
             raise UnknownNameError(
                 f"the builtin source has no task {task_id!r}; its ids look like builtin-deduction-1f2e3d"
             ) from None
+        return self._make(Mode(mode), [number])[0]
 
     def _make(self, mode: Mode, keys: list[int]) -> list[Task]:
         done: dict[int, Task] = {}
@@ -53,9 +54,8 @@ class BuiltinSource:
             drafts = [self._draft(mode, keys[place], attempt) for place in todo]
             for place, result in zip(todo, self._domain.admit(drafts), strict=True):
                 if isinstance(result, Task):
-                    task_id = f"builtin-{mode}-{keys[place]:x}"
                     done[place] = Task(
-                        task_id, result.domain, mode, result.program, result.examples, result.shown, result.message
+                        _id(mode, keys[place]), result.domain, mode, result.program, result.examples, result.shown, result.message
                     )
                 elif result.reason == "error":
                     raise AzrError(f"the executor failed while tasks were generated: {result.detail}")
@@ -65,6 +65,10 @@ class BuiltinSource:
 
     def _draft(self, mode: Mode, key: int, attempt: int) -> Draft:
         return self._domain.generate(mode, np.random.default_rng(np.random.SeedSequence([key, attempt])), self._settings)
+
+
+def _id(mode: Mode, key: int) -> str:
+    return f"builtin-{mode}-{key:x}"
 
 
 def _settings(argument: str) -> dict[str, str]:

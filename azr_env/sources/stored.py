@@ -21,19 +21,26 @@ class BufferSource:
     Raises:
         TaskFileError: no such file.
         BufferSchemaError: the file is no buffer, or of another schema version.
+        SettingError: on drawing, a task of another domain.
     """
 
     def __init__(self, argument: str, domain: Domain) -> None:
         path = _existing(argument, "buffer")
         self._buffer = TaskBuffer(path, read_only=True)
+        self._domain = domain
 
     def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
         """Uniform over the live tasks of the mode."""
-        return self._buffer.sample(mode, rng, n)
+        return [self._ours(task) for task in self._buffer.sample(mode, rng, n)]
 
     def get(self, task_id: str) -> Task:
         """The task of that id, evicted or not."""
-        return self._buffer.get(task_id)
+        return self._ours(self._buffer.get(task_id))
+
+    def _ours(self, task: Task) -> Task:
+        if task.domain != self._domain.name:
+            raise SettingError(f"buffer {self._buffer.path} holds {task.domain} tasks: use domain={task.domain!r}")
+        return task
 
 
 class ListSource:
@@ -95,10 +102,10 @@ def cruxeval(argument: str, domain: Domain) -> ListSource:
     """
 
     def tasks(row: dict[str, Any], number: int) -> list[Task]:
-        example = (Example(row["input"], row["output"]),)
+        name, code = _text(row, "id"), _text(row, "code")
+        example = (Example(_text(row, "input"), _text(row, "output")),)
         return [
-            Task(f"{mode}-{row['id']}", domain.name, mode, row["code"], example, 1 if mode is Mode.INDUCTION else 0)
-            for mode in Mode
+            Task(f"{mode}-{name}", domain.name, mode, code, example, 1 if mode is Mode.INDUCTION else 0) for mode in Mode
         ]
 
     if domain.name != "python":
@@ -123,38 +130,52 @@ def write_jsonl(path: str | Path, tasks: list[Task]) -> None:
 
 def _row_task(row: dict[str, Any], number: int, domain: Domain) -> Task:
     mode = Mode(row["mode"])
-    examples = tuple(Example(str(i), str(o)) for i, o in row["examples"])
-    if not examples:
-        raise ValueError("examples is empty")
+    pairs = row["examples"]
+    if not isinstance(pairs, list) or not pairs:
+        raise ValueError("examples is not a list of [input, output] pairs")
+    examples = tuple(_example(pair) for pair in pairs)
     if mode is not Mode.INDUCTION and len(examples) != 1:
         raise ValueError(f"a {mode} task has exactly one example, not {len(examples)}")
-    shown = int(row.get("shown", (len(examples) + 1) // 2 if mode is Mode.INDUCTION else 0))
-    if not 0 <= shown <= len(examples) or (mode is Mode.INDUCTION and shown == 0):
-        raise ValueError(f"shown={shown} does not fit {len(examples)} examples")
-    task_id = str(row.get("id", f"{mode}-line-{number}"))
-    return Task(task_id, domain.name, mode, str(row["program"]), examples, shown, str(row.get("message", "")))
+    shown = row.get("shown", (len(examples) + 1) // 2 if mode is Mode.INDUCTION else 0)
+    least, most = (1, len(examples)) if mode is Mode.INDUCTION else (0, 0)
+    if type(shown) is not int or not least <= shown <= most:
+        raise ValueError(f"shown={shown!r} does not fit {len(examples)} examples of a {mode} task")
+    task_id = _text({"id": f"{mode}-line-{number}"} | row, "id")
+    message = _text({"message": ""} | row, "message")
+    return Task(task_id, domain.name, mode, _text(row, "program"), examples, shown, message)
+
+
+def _example(pair: object) -> Example:
+    match pair:
+        case [str(given), str(result)]:
+            return Example(given, result)
+    raise ValueError("an example is not a pair of texts [input, output]")
+
+
+def _text(row: dict[str, Any], key: str) -> str:
+    value = row[key]
+    if not isinstance(value, str):
+        raise ValueError(f"{key} is {json.dumps(value)[:40]}, not a text")
+    return value
 
 
 def _read(argument: str, name: str, make: Callable[[dict[str, Any], int], list[Task]]) -> Iterator[Task]:
     path = _existing(argument, name)
-    with open(path, encoding="utf-8") as file:
-        try:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield from _parse(line, path, number, make)
-        except UnicodeDecodeError as exc:
-            raise TaskFileError(f"{path}: not UTF-8 text ({exc.reason} at byte {exc.start})") from None
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield from _parse(line, path, number, make)
 
 
-def _parse(line: str, path: Path, number: int, make: Callable[[dict[str, Any], int], list[Task]]) -> list[Task]:
+def _parse(line: bytes, path: Path, number: int, make: Callable[[dict[str, Any], int], list[Task]]) -> list[Task]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
         if not isinstance(row, dict):
             raise ValueError("not a JSON object")
         return make(row, number)
     except KeyError as exc:
         raise TaskFileError(f"{path}, line {number}: no key {exc}") from None
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise TaskFileError(f"{path}, line {number}: {exc}") from None
 
 

@@ -1,22 +1,22 @@
 """Rows that warm up the base for prime inversion: x * y = 1 (mod p), p a prime up to 97.
 
 Deduction and abduction are worked by the extended Euclidean algorithm. The state is
-two remainders and the sizes of their two coefficients, `n 0 x 1`; one step is
+two remainders and the sizes of their two coefficients; one step is
 
-    sign, quotient q, q * r1, r0 - q * r1, q * t1, t0 + q * t1
+    sign, quotient q, q * r1, q * t1, r0 - q * r1, t0 + q * t1
 
-and it stops at the remainder 1. Coefficients alternate in sign, so sizes are enough; after a
-minus the answer is n - t. Example, the inverse of 17 modulo 61:
+so that the newest two of each kind stand at fixed distances (zeros fill up the start) and it stops
+at the remainder 1. Coefficients alternate in sign, so sizes are enough; after a minus
+the answer is n - t. Example, the inverse of 17 modulo 61:
 
-    <think> 61 0 17 1- 3 51 10 3 3+ 1 10 7 3 4- 1 7 3 4 7+ 2 6 1 14 18</think> 18
+    <think> 61 0+ 0 0 0 17 1- 3 51 3 10 3+ 1 10 3 7 4- 1 7 4 3 7+ 2 6 14 1 18</think> 18
 
-Induction searches. With M = max(x, y) and m = min(x, y), a prime q = M + d has
-x * y = -m * d (mod q), so it is right exactly when q divides v = m * d + 1. Each candidate, in
-ascending order, is q, d, v, the integer k nearest to v / q, and k * q, until k * q equals v.
-(The nearest integer, not the floor: then an exact multiple sits in the middle of the range
-of v that shares k, and a slip at the border does no harm.) v and k * q are written in hundreds. Example:
+Induction factors N = x * y - 1. With M = max(x, y) and m = min(x, y), first m * 10 * (M // 10),
+m * (M % 10) and N, each in hundreds and the rest. Then the primes q above M in ascending order:
+q, the k under 100 for which k * q ends in the same two digits as N, and the hundreds of k * q, until these are
+those of N too: then k * q is N. Example:
 
-    <think> 18 17 19 1 0.18 1 0.19 23 5 0.86 4 0.92 ... 61 43 7.32 12 7.32</think> 61
+    <think> 18 17 1.70 1.36 3.05 19 95 18 23 35 8 29 45 13 ... 61 5 3</think> 61
 
 No row contains a fact that is held out or reserved for training. Facts with a composite modulus
 or a prime above 97 are free, and so are single divisions in drills.
@@ -27,15 +27,13 @@ from math import gcd
 import numpy as np
 
 from azr_agents import heldout
-from azr_agents.tiny.rows import DRILL, MARKER, MODES, PLAIN_WORKED, Question, Row, pick, worked
+from azr_agents.tiny.rows import DRILL, MARKER, MODES, PLAIN_WORKED, Question, Row, draw_kind, pick, worked
 from azr_agents.tiny.tokenizer import THINK
 
 LIMIT = 97
 WIDEST = 113
 """The largest modulus in the corpus; those above `LIMIT` only add material."""
 HELDOUT_PRIMES = (53, 83)
-LONGEST_SEARCH = 14
-"""Candidates in the longest induction trace that is shown."""
 
 
 def is_prime(n: int) -> bool:
@@ -75,7 +73,7 @@ def euclid(r0: int, t0: int, r1: int, t1: int, sign: str, steps: int) -> tuple[s
         if t0 + q * t1 > 149:
             break
         r0, r1, t0, t1 = r1, r0 % r1, t1, t0 + q * t1
-        text += f"{sign} {q} {q * r0} {r1} {q * t0} {t1}"
+        text += f"{sign} {q} {q * r0} {q * t0} {r1} {t1}"
         sign = "+" if sign == "-" else "-"
         steps -= 1
     return text, t1, sign
@@ -84,24 +82,32 @@ def euclid(r0: int, t0: int, r1: int, t1: int, sign: str, steps: int) -> tuple[s
 def inverse_trace(n: int, x: int) -> str:
     """The worked answer of the inverse of x modulo n."""
     text, t, following = euclid(n, 0, x, 1, "-", steps=99)
-    return worked(f" {n} 0 {x} 1{text}", f" {n - t if following == '+' else t}")
+    return worked(f" {n} 0+ 0 0 0 {x} 1{text}", f" {n - t if following == '+' else t}")
 
 
-def candidate(big: int, small: int, q: int) -> tuple[str, bool]:
-    """The trial of one q, without q itself, and whether q divides."""
-    value = small * (q - big) + 1
-    times = (2 * value + q) // (2 * q)
-    product = times * q
-    text = f" {q - big} {value // 100}.{value % 100:02} {times} {product // 100}.{product % 100:02}"
-    return text, product == value
+def hundreds(n: int) -> str:
+    """Two tokens: the hundreds, and the rest behind a point."""
+    return f" {n // 100}.{n % 100:02}"
+
+
+def product_trace(big: int, small: int) -> str:
+    """How big * small - 1 is computed."""
+    tens, units = small * (big // 10) * 10, small * (big % 10)
+    return hundreds(tens) + hundreds(units) + hundreds(tens + units - 1)
+
+
+def candidate(n: int, q: int) -> tuple[str, bool]:
+    """The trial of the modulus q on N = n, without q itself, and whether q divides n."""
+    times = n // q if gcd(q, 100) > 1 else n * pow(q, -1, 100) % 100
+    return f" {times} {times * q // 100}", times * q == n
 
 
 def search_trace(x: int, y: int) -> str | None:
-    """The worked answer of induction; None when the search is too long to show."""
+    """The worked answer of induction; None when no prime up to `WIDEST` is right."""
     big, small = max(x, y), min(x, y)
-    text = f" {big} {small}"
-    for q in [q for q in PRIMES if q > big][:LONGEST_SEARCH]:
-        trial, divides = candidate(big, small, q)
+    text = f" {big} {small}{product_trace(big, small)}"
+    for q in [q for q in PRIMES if q > big]:
+        trial, divides = candidate(big * small - 1, q)
         text += f" {q}{trial}"
         if divides:
             return worked(text, f" {q}")
@@ -125,7 +131,9 @@ class PrimeInversion:
         self._pairs = [(p, x) for p in PRIMES for x in range(1, p) if self._pair_is_free(x, pow(x, -1, p))]
         self._searches = [text for p, x in self._pairs if (text := search_trace(x, pow(x, -1, p)))]
         self._tasks = {
-            p: [x for x in range(1, p) if part(p, x) != "heldout"] for p in PRIMES if p <= LIMIT and p not in HELDOUT_PRIMES
+            p: [x for x in range(1, p) if part(p, x) != "heldout"]
+            for p in PRIMES
+            if p <= LIMIT and p not in HELDOUT_PRIMES
         }
 
     @staticmethod
@@ -133,14 +141,14 @@ class PrimeInversion:
         return all(is_free(q, x) for q in solutions(x, y))
 
     def row(self, rng: np.random.Generator, progress: float) -> Row:
-        draw = rng.random()
-        if draw < 0.08:
+        kind = draw_kind(rng, progress)
+        if kind == "propose":
             return self._propose(rng)
-        if draw < 0.28:
-            return self._drill_euclid(rng) if rng.random() < 0.5 else self._drill_search(rng)
-        marked = draw < 0.75
+        if kind == "drill":
+            return self._drill_euclid(rng) if rng.random() < 0.6 else self._drill_search(rng)
+        marked = kind == "worked"
         steps = marked or rng.random() < PLAIN_WORKED
-        row = self._induction(rng, steps) if rng.random() < 0.4 else self._inversion(rng, steps)
+        row = self._induction(rng, steps) if rng.random() < 0.33 else self._inversion(rng, steps)
         return Row(MARKER + row.prompt, row.completion) if marked else row
 
     def _inversion(self, rng: np.random.Generator, steps: bool) -> Row:
@@ -165,27 +173,24 @@ class PrimeInversion:
             r1 = int(rng.integers(1, r0))
             t1 = int(rng.integers(1, 60))
             t0 = int(rng.integers(0, t1 + 1))
-            sign = pick(rng, ("+", "-"))
+            before, sign = pick(rng, (("+", "-"), ("-", "+")))
             text, _, _ = euclid(r0, t0, r1, t1, sign, steps=int(rng.integers(1, 4)))
             if text:
-                return Row(f"{DRILL}{THINK} {r0} {t0} {r1} {t1}{sign}", text[1:])
+                start = f" {r0} {t0}{before} 0 0 0 {r1} {t1}{sign}"
+                return Row(f"{DRILL}{THINK}{start}", text[1:])
 
     @staticmethod
     def _drill_search(rng: np.random.Generator) -> Row:
-        """One candidate of any modulus, often one that divides."""
-        while True:
-            q = pick(rng, PRIMES) if rng.random() < 0.5 else int(rng.integers(4, WIDEST + 1))
-            big = q - int(rng.integers(1, min(q, 60)))
-            small = int(rng.integers(1, big + 1))
-            if rng.random() < 0.4 and gcd(big, q) == 1:
-                small = pow(big, -1, q)
-            if small > big:
-                continue
-            trial, divides = candidate(big, small, q)
-            if divides and not is_free(q, big):
-                continue
-            end = f"</think> {q}" if divides else ""
-            return Row(f"{DRILL}{THINK} {big} {small} {q}", trial + end)
+        """A product, or one candidate of any number; often one that divides."""
+        big = int(rng.integers(1, WIDEST))
+        small = int(rng.integers(1, big + 1))
+        if rng.random() < 0.5:
+            return Row(f"{DRILL}{THINK} {big} {small}", product_trace(big, small))
+        q = pick(rng, PRIMES)
+        times = int(rng.integers(1, 100))
+        n = times * q - (0 if rng.random() < 0.5 else 100 * int(rng.integers(0, times * q // 100 + 1)))
+        trial, divides = candidate(n, q)
+        return Row(f"{DRILL}{THINK}{hundreds(n)} {q}", f"{trial}</think> {q}" if divides else trial)
 
     def _propose(self, rng: np.random.Generator) -> Row:
         mode = pick(rng, MODES)

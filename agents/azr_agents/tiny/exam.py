@@ -17,7 +17,7 @@ _AT_ONCE = 24
 _BATCH = 256
 
 
-class _NoThinking(LogitsProcessor):
+class _NoThinking(LogitsProcessor):  # type: ignore[misc]
     def __init__(self, token: int) -> None:
         self._token = token
 
@@ -26,7 +26,6 @@ class _NoThinking(LogitsProcessor):
         return scores
 
 
-@torch.no_grad()
 def complete(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -52,7 +51,8 @@ def complete(
     for begin in range(0, len(order), _BATCH):
         chosen = order[begin : begin + _BATCH]
         encoded = tokenizer([prompts[i] + start for i in chosen], return_tensors="pt", padding=True)
-        output = model.generate(**encoded, max_new_tokens=room, **options)
+        with torch.no_grad():
+            output = model.generate(**encoded, max_new_tokens=room, **options)
         fresh = output[:, encoded["input_ids"].shape[1] :]
         for i, text in zip(chosen, tokenizer.batch_decode(fresh, skip_special_tokens=True), strict=True):
             completions[i] = start + text

@@ -24,7 +24,7 @@ def orthogonalise(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
     return x.mT if tall else x
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(torch.optim.Optimizer):  # type: ignore[misc]
     """For the inner matrices of a network; embeddings and vectors belong to AdamW.
 
     Args:
@@ -39,19 +39,22 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """One update of every matrix that has a gradient."""
-        for group in self.param_groups:
-            by_shape: dict[torch.Size, list[torch.Tensor]] = {}
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    by_shape.setdefault(matrix.shape, []).append(matrix)
-            for shape, same in by_shape.items():
-                update = orthogonalise(torch.stack([self._direction(matrix, group["momentum"]) for matrix in same]))
-                scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                for matrix, change in zip(same, update, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(change, alpha=-scale)
+        with torch.no_grad():
+            for group in self.param_groups:
+                by_shape: dict[torch.Size, list[torch.Tensor]] = {}
+                for matrix in group["params"]:
+                    if matrix.grad is not None:
+                        by_shape.setdefault(matrix.shape, []).append(matrix)
+                for same in by_shape.values():
+                    self._update(same, group["lr"], group["momentum"], group["weight_decay"])
+
+    def _update(self, same: list[torch.Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+        rows, columns = same[0].shape
+        changes = orthogonalise(torch.stack([self._direction(matrix, momentum) for matrix in same]))
+        for matrix, change in zip(same, changes, strict=True):
+            matrix.mul_(1 - lr * weight_decay).add_(change, alpha=-lr * max(1.0, rows / columns) ** 0.5)
 
     def _direction(self, matrix: torch.Tensor, momentum: float) -> torch.Tensor:
         state = self.state[matrix]

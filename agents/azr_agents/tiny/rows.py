@@ -1,10 +1,11 @@
 """What a corpus for a tiny base is made of: rows to learn from and questions to examine with.
 
-Every corpus draws its rows from the same four kinds, by `MIXTURE`:
+Every corpus draws its rows from the same four kinds, by `draw_kind`:
 
 - `worked`: a prompt behind the marker line `worked`, answered in steps inside <think>...</think>;
 - `plain`: the prompt alone, answered at once, except for a share `PLAIN_WORKED` in steps;
-- `drill`: a few steps from a random middle of a worked answer, since chains memorise their start;
+- `drill`: a few steps from a random middle of a worked answer, since chains memorise their start; more of
+  them early on;
 - `propose`: a proposal, with one reference or none.
 
 Only plain and proposal prompts are used after the warm-up.
@@ -13,7 +14,7 @@ Only plain and proposal prompts are used after the warm-up.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ MARKER = "worked\n"
 DRILL = "drill\n"
 PLAIN_WORKED = 0.15
 
+Kind = Literal["worked", "plain", "drill", "propose"]
 _THOUGHT = re.compile(re.escape(THINK) + r".*?" + re.escape(END_THINK) + r"(.*)", re.DOTALL)
 _Item = TypeVar("_Item")
 
@@ -76,6 +78,16 @@ class Corpus(Protocol):
 def pick(rng: np.random.Generator, items: "list[_Item] | tuple[_Item, ...]") -> _Item:
     """One item, uniformly. `Generator.choice` would turn it into a NumPy value, slowly."""
     return items[int(rng.integers(len(items)))]
+
+
+def draw_kind(rng: np.random.Generator, progress: float) -> Kind:
+    """The kind of the next row: 8 % proposals, 12 % drills (at first 30 %), 20 % plain, the rest worked."""
+    draw = rng.random()
+    if draw < 0.08:
+        return "propose"
+    if draw < (0.38 if progress < 0.15 else 0.20):
+        return "drill"
+    return "plain" if draw > 0.80 else "worked"
 
 
 def worked(steps: str, answer: str) -> str:

@@ -21,12 +21,12 @@ _PATTERN = "|".join(
         *_LABELS,
         r" def f\(x\): return |max\(|min\(",
         r",(?:\d|1[0-2])\)",  # the end of max(x,3)
-        r"//(?:\d|1[0-2])(?!\d)",
-        r"\*-?\d(?!\d)",
-        r"%(?:\d|1\d)(?!\d)",
-        r"[+-]\d\d?(?!\d)",
+        r"\)?//(?:\d|1[0-2])(?!\d)",  # with the bracket, so that the operations of a chain are adjacent tokens
+        r"\)?\*(?:-[1-9]|\d)(?!\d)",
+        r"\)?%(?:\d|1\d)(?!\d)",
+        r"[+-](?:\d|[1-9]\d)(?!\d)",
         r"\.\d\d(?!\d)",  # the last two digits of a number in hundreds: 13.52 is 1352
-        r" -?\d\d?(?!\d)| 1[0-4]\d(?!\d)",
+        r" (?:0|-?[1-9]\d?|1[0-4]\d)(?!\d)",
         r"[\s\S]",
     ]
 )
@@ -36,9 +36,8 @@ def vocabulary() -> dict[str, int]:
     """Every token and its id; ids follow the order of the list."""
     words = [PAD, EOS, UNKNOWN, THINK, END_THINK, *_LABELS, *_PYTHON]
     words += [f",{c})" for c in range(13)]
-    words += [f"//{c}" for c in range(13)]
-    words += [f"*{c}" for c in range(-9, 10)]
-    words += [f"%{c}" for c in range(20)]
+    products = [*(f"//{c}" for c in range(13)), *(f"*{c}" for c in range(-9, 10)), *(f"%{c}" for c in range(20))]
+    words += products + [f"){product}" for product in products]
     words += [f"{sign}{c}" for sign in "+-" for c in range(100)]
     words += [f".{c:02}" for c in range(100)]
     words += [f" {n}" for n in range(SMALLEST, LARGEST + 1)]

@@ -11,18 +11,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from azr_agents.tiny import exam, tokenizer as tiny_tokenizer
+from azr_agents.tiny import exam
+from azr_agents.tiny import tokenizer as tiny_tokenizer
 from azr_agents.tiny.corpus_prime_inversion import PrimeInversion
+from azr_agents.tiny.corpus_python import Python
 from azr_agents.tiny.muon import Muon
+from azr_agents.tiny.numbers import seed_embedding
 from azr_agents.tiny.rows import Corpus, Row
 
-CORPORA: dict[str, Callable[[], Corpus]] = {"prime_inversion": PrimeInversion}
+CORPORA: dict[str, Callable[[], Corpus]] = {"prime_inversion": PrimeInversion, "python": Python}
 _IGNORED = -100
 _CUTS = (0.0, 0.25, 0.5, 0.75, 0.875, 1.0)
 """Where a batch, sorted by length, is cut into micro-batches, so that little is padding."""
@@ -67,6 +71,7 @@ def build_model(settings: Settings, vocabulary: PreTrainedTokenizerFast) -> Llam
     )
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(config)
+    seed_embedding(model.model.embed_tokens.weight, vocabulary.get_vocab())
     model.generation_config = GenerationConfig(pad_token_id=pad, eos_token_id=eos)
     return model
 
@@ -84,7 +89,7 @@ def batches(encoded: Sequence[tuple[list[int], int]]) -> list[tuple[torch.Tensor
     """Micro-batches of ids and labels, each (B, T), padded on the right; prompts carry no loss."""
     cuts = [round(cut * len(encoded)) for cut in _CUTS]
     result = []
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         part = encoded[begin:end]
         width = max(len(ids) for ids, _ in part)
         ids = torch.zeros(len(part), width, dtype=torch.long)
@@ -195,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m azr_agents.tiny.warmup", description=__doc__)
     parser.add_argument("domain", choices=sorted(CORPORA))
     parser.add_argument("--out", type=Path, required=True, help="folder to write the base to")
-    parser.add_argument("--quick", action="store_true", help="20 steps and a short exam: tries the code, teaches nothing")
+    parser.add_argument("--quick", action="store_true", help="20 steps and a short exam, to try the code")
     arguments = parser.parse_args()
     settings = SETTINGS[arguments.domain]
     if arguments.quick:

@@ -106,7 +106,7 @@ def normalise(program: str) -> str:
         return program
     try:
         return ast.unparse(_Renamed(tree).visit(_bare(tree)))
-    except RecursionError:
+    except (RecursionError, ValueError):  # ValueError: an integer that has no decimal text, an f-string without a form
         return program
 
 
@@ -180,7 +180,7 @@ def _bound_names(tree: ast.Module) -> set[str]:
             case ast.Name(id=name, ctx=ast.Store()):
                 bound.add(name)
             case ast.ClassDef(name=name, body=body):
-                kept |= {name} | {item.name for item in body if isinstance(item, ast.FunctionDef)}
+                kept |= {name} | _attributes(body)
             case ast.Import(names=names) | ast.ImportFrom(names=names):
                 kept |= {alias.asname or alias.name.partition(".")[0] for alias in names}
             case ast.Global(names=names) | ast.Nonlocal(names=names):
@@ -190,3 +190,14 @@ def _bound_names(tree: ast.Module) -> set[str]:
             case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
                 kept.add(name)
     return bound - kept
+
+
+def _attributes(body: list[ast.stmt]) -> set[str]:
+    """Names of a class's methods and of what its body assigns, which attribute access finds by name."""
+    names: set[str] = set()
+    for item in body:
+        if isinstance(item, ast.FunctionDef):
+            names.add(item.name)
+        else:
+            names |= {node.id for node in ast.walk(item) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return names

@@ -101,7 +101,10 @@ class PythonDomain:
             answer = values.parse(claim.answer)
         except ValueFormatError as exc:
             return Verdict(Status.REJECTED, str(exc))
-        expected = values.parse(claim.task.examples[0].output)
+        try:
+            expected = values.parse(claim.task.examples[0].output)
+        except ValueFormatError as exc:
+            return _bad_key(exc)
         if values.equal(answer, expected, self.equality):
             return Verdict(Status.CORRECT)
         return Verdict(Status.INCORRECT, "another value than the program returns")
@@ -112,9 +115,9 @@ class PythonDomain:
             if rejection is not None:
                 return Verdict(Status.REJECTED, f"{rejection.reason}: {rejection.detail}")
         try:
-            calls = tuple(values.encode(values.parse_arguments(example.input)) for example in claim.examples)
+            calls = tuple(_call(values.parse_arguments(example.input)) for example in claim.examples)
         except ValueFormatError as exc:
-            return Verdict(Status.REJECTED, str(exc))
+            return Verdict(Status.REJECTED, str(exc)) if BLANK[claim.task.mode] is Slot.INPUT else _bad_key(exc)
         return Job(claim.program, calls, self.limits)
 
     def _judge(self, claim: Claim, outcomes: Sequence[Outcome]) -> Verdict:
@@ -126,7 +129,11 @@ class PythonDomain:
                 returned = values.decode(outcome.value)
             except ValueFormatError as exc:
                 return Verdict(Status.INCORRECT, str(exc))
-            if not values.equal(returned, values.parse(example.output), self.equality):
+            try:
+                expected = values.parse(example.output)
+            except ValueFormatError as exc:
+                return _bad_key(exc)
+            if not values.equal(returned, expected, self.equality):
                 return Verdict(Status.INCORRECT, "the program returns another value")
         return Verdict(Status.CORRECT)
 
@@ -134,7 +141,8 @@ class PythonDomain:
         """Runs drafts under two hash seeds and makes tasks of those that pass the gate.
 
         The gate: syntax and size, nothing forbidden, plain input values, and equal, plain, not too long outputs in
-        three runs: [x, x] in one process and [x] in another with a different hash seed.
+        three runs: [x, x] in one process and [x] in another with a different hash seed. In induction the other
+        process runs the hidden inputs first, as the verifier will: state kept between calls shows.
         """
         results: list[Task | Rejection | None] = []
         jobs: list[Job] = []
@@ -144,7 +152,9 @@ class PythonDomain:
                 results.append(calls)
                 continue
             results.append(None)
-            jobs += [Job(draft.program, calls * 2, self.limits, lane=0), Job(draft.program, calls, self.limits, lane=1)]
+            shown = self._shown(draft.mode)
+            again = calls[shown:] + calls[:shown]
+            jobs += [Job(draft.program, calls * 2, self.limits, lane=0), Job(draft.program, again, self.limits, lane=1)]
         outcomes = iter(self.executor.run(jobs) if jobs else [])
         return [
             self._task(draft, [*next(outcomes), *next(outcomes)]) if result is None else result
@@ -164,9 +174,11 @@ class PythonDomain:
         for text in draft.inputs[:wanted]:
             try:
                 arguments = values.parse_arguments(text)
+                if not arguments:
+                    return Rejection("input", "no argument")
                 if len(values.render_arguments(arguments)) > MAX_VALUE_TEXT:
                     return Rejection("size", f"an input over {MAX_VALUE_TEXT} characters")
-                calls.append(values.encode(arguments))
+                calls.append(_call(arguments))
             except ValueFormatError as exc:
                 return Rejection("input", str(exc))
         if len(set(calls)) < len(calls):
@@ -180,25 +192,30 @@ class PythonDomain:
             if outcome.status is not OutcomeStatus.OK:
                 return Rejection(str(outcome.status), outcome.detail)
         count = len(outcomes) // 3
+        shown = self._shown(draft.mode)
         first, again, elsewhere = (outcomes[k * count : (k + 1) * count] for k in range(3))
-        runs = [[outcome.value for outcome in run] for run in (first, again, elsewhere)]
+        runs = [[outcome.value for outcome in run] for run in (first, again, [*elsewhere[-shown:], *elsewhere[:-shown]])]
         if not runs[0] == runs[1] == runs[2]:
             return Rejection("nondeterministic", "runs on the same input gave different values")
         examples = []
         for text, value in zip(draft.inputs, runs[0], strict=False):
             try:
                 output = values.render(values.decode(value))
+                if not values.equal(values.decode(value), values.parse(output), self.equality):
+                    return Rejection("unsupported", f"under {self.equality} equality the output does not equal itself")
             except ValueFormatError as exc:
                 return Rejection("unsupported", str(exc))
             if len(output) > MAX_VALUE_TEXT:
                 return Rejection("size", f"an output over {MAX_VALUE_TEXT} characters")
             examples.append(Example(values.render_arguments(values.parse_arguments(text)), output))
-        shown = self.induction_inputs[1] if draft.mode is Mode.INDUCTION else 0
         task = Task("", self.name, draft.mode, draft.program, tuple(examples), shown, draft.message)
         digest = hashlib.sha256(self.identity(task).encode("utf-8", "surrogatepass")).hexdigest()
         return Task(
             f"{draft.mode}-{digest[:16]}", self.name, draft.mode, draft.program, tuple(examples), shown, draft.message
         )
+
+    def _shown(self, mode: Mode) -> int:
+        return self.induction_inputs[1] if mode is Mode.INDUCTION else 0
 
     def generate(self, mode: Mode, rng: np.random.Generator, settings: Mapping[str, str]) -> Draft:
         """A typed random program with random inputs; see :mod:`azr_env.domains.python.builtin` for the settings."""
@@ -223,6 +240,14 @@ class PythonDomain:
     def facts(self, task: Task) -> frozenset[str]:
         """The normalised program."""
         return frozenset({admission.normalise(task.program)})
+
+
+def _call(arguments: tuple[object, ...]) -> str:
+    return values.encode(arguments, ordered=True)
+
+
+def _bad_key(exc: ValueFormatError) -> Verdict:
+    return Verdict(Status.ERROR, f"the task's own values cannot be read: {exc}")
 
 
 def _leaks(draft: Draft) -> bool:

@@ -180,7 +180,7 @@ def affine(inner: Step | None, slope: int, offset: int) -> Program:
 
 def random_program(
     rng: np.random.Generator,
-    types: tuple[Literal["int", "str", "list", "mixed"], ...] = TYPES,
+    types: tuple[str, ...] = TYPES,
     difficulty: int = 3,
     statements: bool = False,
     family: Family = "chain",
@@ -188,9 +188,8 @@ def random_program(
     """A program of exactly `difficulty` operations (at least 1).
 
     Args:
-        types: of the parameter and of every value in between; "mixed" stands for all types and
-            for statements.
-        statements: more than one statement, where `difficulty` is at least 2.
+        types: of the parameter and of every value in between; out of `TYPES`.
+        statements: several statements instead of a chain, from difficulty 2 on.
         family: "affine" gives `g(x) * a + b` on integers and ignores the other arguments.
 
     Raises:
@@ -198,11 +197,11 @@ def random_program(
     """
     if family == "affine":
         return affine(_pick(rng, INNER), _pick(rng, SLOPES), _pick(rng, OFFSETS))
-    if not types or difficulty < 1 or set(types) - {*TYPES, "mixed"}:
-        raise ValueError(f"need types out of {(*TYPES, 'mixed')} and a difficulty of at least 1; got {types}, {difficulty}")
-    allowed = TYPES if "mixed" in types else tuple(name for name in TYPES if name in types)
+    if not types or difficulty < 1 or not set(types) <= set(TYPES):
+        raise ValueError(f"need types out of {TYPES} and a difficulty of at least 1; got {types}, {difficulty}")
+    allowed = tuple(name for name in TYPES if name in types)
     parameter = _pick(rng, allowed)
-    if difficulty > 1 and (statements or "mixed" in types):
+    if statements and difficulty > 1:
         return Program(_statements(rng, parameter, allowed, difficulty), parameter, None)
     return chain(_random_steps(rng, parameter, allowed, difficulty), parameter)
 

@@ -1,0 +1,47 @@
+"""``azr``: the command line."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from azr_env.errors import AzrError
+
+_USAGE = """\
+usage: azr train [--domain NAME] [--model PATH_OR_ID] [--config RECIPE.yaml] [--SETTING VALUE ...]
+       azr train --resume RUN
+       azr train --help          every setting, TRL's GRPOConfig included
+
+azr train with no arguments trains the embedded model on prime inversion and prints what it learned."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``azr``. Returns the exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        sys.stdout.write(_USAGE + "\n")
+        return 0 if args else 2
+    if args[0] != "train":
+        sys.stderr.write(f"azr: no command {args[0]!r}\n{_USAGE}\n")
+        return 2
+    try:
+        return _train(args[1:])
+    except AzrError as exc:
+        sys.stderr.write(f"azr: {exc}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("azr: stopped\n")
+        return 130
+
+
+def _train(args: list[str]) -> int:
+    try:
+        from azr_agents import launch
+    except ModuleNotFoundError as exc:
+        sys.stderr.write(
+            f"azr: training needs the package {exc.name!r}: python -m pip install -c constraints.txt -e '.[train]'\n"
+        )
+        return 2
+    return launch.run(args, Path.cwd(), time.strftime("%Y%m%d-%H%M%S"))

@@ -1,0 +1,107 @@
+"""Settings of a run: ours here, the trainer's in TRL's own GRPOConfig; both from flags and a YAML recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from azr_agents.advantages import ADVANTAGES
+from azr_env.errors import SettingError
+from azr_env.rewards import LEARNABILITY
+
+EMBEDDED = "embedded"
+"""The ``model`` that stands for the shipped base of the run's domain."""
+
+
+@dataclass
+class RunConfig:
+    """What is trained, on what, and how it is measured."""
+
+    domain: str = field(default="prime_inversion", metadata={"help": "Domain, by name."})
+    domain_options: str = field(
+        default="", metadata={"help": "Settings of the domain, KEY=VALUE joined by commas (max_prime=61)."}
+    )
+    model: str = field(
+        default=EMBEDDED, metadata={"help": "Path or id of a causal LM, or 'embedded': the shipped base of the domain."}
+    )
+    style: str = field(default="paper", metadata={"help": "Prompt style: paper or compact."})
+    tasks: str = field(default="builtin", metadata={"help": "Task source that the model is measured on."})
+    eval_tasks: int = field(default=200, metadata={"help": "Most tasks per mode in each evaluation set; 0 for none."})
+    eval_samples: int = field(default=2, metadata={"help": "Sampled answers per task in an evaluation."})
+
+
+@dataclass
+class SelfPlayConfig:
+    """One round of self-play, per mode, and the buffer."""
+
+    proposer_rows: int = field(default=64, metadata={"help": "Proposals per mode and round (paper: 64)."})
+    solver_rows: int = field(default=64, metadata={"help": "Trained answers per mode and round (paper: 64)."})
+    buffer_share: float = field(
+        default=0.5, metadata={"help": "Share of the solver's rows bound to buffer tasks; the rest go to new proposals."}
+    )
+    references: int = field(default=6, metadata={"help": "Reference tasks shown to a proposer (paper: 6)."})
+    learnability: str = field(default="azr", metadata={"help": f"One of {', '.join(LEARNABILITY)}."})
+    advantage: str = field(default="trr++", metadata={"help": f"One of {', '.join(ADVANTAGES)}."})
+    capacity: int = field(default=16_384, metadata={"help": "Most live buffer tasks per mode (paper: 16384)."})
+    eviction: str = field(default="fifo", metadata={"help": "fifo or reservoir."})
+    seed_tasks: int = field(
+        default=256, metadata={"help": "Tasks per mode that the base proposes before training (paper: 256)."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("proposer_rows", "references", "seed_tasks"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name}={getattr(self, name)} is negative")
+        if self.solver_rows < 2:
+            raise SettingError(f"solver_rows={self.solver_rows}; a baseline needs at least 2 answers per mode")
+        if self.proposer_rows == 1:
+            raise SettingError("proposer_rows=1; a baseline needs at least 2 proposals per mode, or 0 for none")
+        if not 0 <= self.buffer_share <= 1:
+            raise SettingError(f"buffer_share={self.buffer_share}; it is a share from 0 to 1")
+
+
+def recipe(domain: str, model: str) -> Path:
+    """The recipe that a run begins from when none is given.
+
+    Raises:
+        SettingError: an embedded model was asked for, and the domain has none.
+    """
+    name = f"embedded-{domain}" if model == EMBEDDED else "default"
+    for folder in recipe_folders():
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return path
+    have = sorted({path.stem for folder in recipe_folders() for path in folder.glob("*.yaml")})
+    raise SettingError(
+        f"there is no embedded model for the domain {domain!r}: pass --model PATH_OR_ID. Recipes: {', '.join(have) or 'none'}"
+    )
+
+
+def recipe_folders() -> list[Path]:
+    """Where recipes lie: in the installed package, or beside it in a source checkout."""
+    here = Path(__file__).parent
+    return [folder for folder in (here / "recipes", here.parent / "recipes") if folder.is_dir()]
+
+
+def options(text: str) -> dict[str, int | float | str]:
+    """``KEY=VALUE`` pairs joined by commas; whole and decimal numbers become numbers.
+
+    Raises:
+        SettingError: a part that is no pair.
+    """
+    found: dict[str, int | float | str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier():
+            raise SettingError(f"domain_options: {part!r} is not KEY=VALUE, as in max_prime=61,equality=strict")
+        found[key] = _number(value)
+    return found
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

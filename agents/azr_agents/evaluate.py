@@ -1,0 +1,148 @@
+"""Accuracy of a policy on fixed tasks, with intervals clustered by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from azr_env.grading import grade
+from azr_env.parsing import Style
+from azr_env.prompts import solver_prompt
+from azr_env.protocols import Domain, Policy, TaskSource, Verifier
+from azr_env.types import Mode, Status, Task
+
+RESAMPLES = 2_000
+"""Bootstrap resamples of an interval."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a policy did on a list of tasks.
+
+    Attributes:
+        tasks: T tasks.
+        correct: (T, S) array of 0 and 1, S answers to each task; NaN where our machinery failed.
+        worked: (T, S) array, 1 where the answer was thought through first.
+    """
+
+    tasks: tuple[Task, ...]
+    correct: NDArray[np.float64]
+    worked: NDArray[np.float64]
+
+    def rows(self, mode: Mode | None) -> NDArray[np.bool_]:
+        """(T,) mask of the tasks of a mode; all for ``None``."""
+        return np.array([mode is None or task.mode is mode for task in self.tasks], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with a 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def evaluate(
+    policy: Policy,
+    domain: Domain,
+    verifier: Verifier,
+    tasks: Sequence[Task],
+    style: Style,
+    max_new_tokens: int,
+    samples: int = 1,
+    seed: int = 0,
+) -> Result:
+    """Asks for ``samples`` answers to each task and grades them all in one batch."""
+    prompts = [solver_prompt(domain, task, style) for task in tasks]
+    completions = policy.complete([p for p in prompts for _ in range(samples)], max_new_tokens, seed)
+    attempts = [(task, completions[k * samples + s]) for k, task in enumerate(tasks) for s in range(samples)]
+    grades = grade(domain, verifier, attempts, style)
+    correct = [np.nan if g.reward is None else float(g.verdict.status is Status.CORRECT) for g in grades]
+    worked = [float("</think>" in completion) for completion in completions]
+    shape = (len(tasks), samples)
+    return Result(tuple(tasks), np.array(correct).reshape(shape), np.array(worked).reshape(shape))
+
+
+def interval(values: NDArray[np.float64], seed: int = 0) -> Interval:
+    """Mean of (T, S) values and its percentile bootstrap interval, tasks resampled whole (Efron 1979).
+
+    Several answers to one task are not independent, so the task is the unit. NaN for no tasks.
+    """
+    if not len(values):
+        return Interval(np.nan, np.nan, np.nan)
+    means = np.nanmean(values, axis=1)
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(len(means), size=(RESAMPLES, len(means)))
+    low, high = np.nanpercentile(np.nanmean(means[picks], axis=1), [2.5, 97.5])
+    return Interval(float(np.nanmean(means)), float(low), float(high))
+
+
+def accuracy(result: Result, mode: Mode | None = None) -> Interval:
+    """Share of correct answers, of one mode or of all tasks."""
+    return interval(result.correct[result.rows(mode)])
+
+
+def gain(before: Result, after: Result, mode: Mode | None = None) -> Interval:
+    """Difference of accuracies, paired by task.
+
+    Raises:
+        ValueError: the results are not of the same tasks.
+    """
+    if [task.id for task in before.tasks] != [task.id for task in after.tasks]:
+        raise ValueError("a paired comparison needs two results on the same tasks in the same order")
+    rows = before.rows(mode)
+    difference = np.nanmean(after.correct[rows], axis=1) - np.nanmean(before.correct[rows], axis=1)
+    return interval(difference[:, None])
+
+
+def pick_tasks(
+    domain: Domain,
+    source: TaskSource,
+    keep: Callable[[Task], bool],
+    per_mode: int,
+    seed: int,
+    modes: Sequence[Mode] = tuple(Mode),
+) -> list[Task]:
+    """Up to ``per_mode`` distinct tasks of each mode for which ``keep`` holds.
+
+    A finite range may hold fewer: drawing stops when several batches in a row bring nothing new.
+    """
+    chosen: list[Task] = []
+    for place, mode in enumerate(modes):
+        rng = np.random.default_rng(np.random.SeedSequence([seed, place]))
+        found: dict[str, Task] = {}
+        idle = 0
+        while len(found) < per_mode and idle < 8:
+            size = len(found)
+            for task in source.draw(mode, rng, max(64, 2 * per_mode)):
+                if keep(task):
+                    found.setdefault(domain.identity(task), task)
+            idle = idle + 1 if len(found) == size else 0
+        chosen += list(found.values())[:per_mode]
+    return chosen
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Accuracies and shares of worked answers, per mode and for all, as plain JSON data."""
+    table: dict[str, Any] = {}
+    for mode in (None, *Mode):
+        rows = result.rows(mode)
+        if rows.any():
+            found = interval(result.correct[rows])
+            table[str(mode or "all")] = {
+                "accuracy": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "worked": float(result.worked[rows].mean()),
+                "tasks": int(rows.sum()),
+                "samples": int(result.correct.shape[1]),
+            }
+    return table

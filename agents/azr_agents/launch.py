@@ -1,0 +1,121 @@
+"""From the arguments of ``azr train`` to a checked setup, and off."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+import torch
+import transformers
+import yaml
+from rich.console import Console
+from trl import GRPOConfig, TrlParser
+
+from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, recipe
+from azr_agents.run import Run
+from azr_agents.train import Setup, prepare, train
+from azr_env.errors import SettingError
+
+
+def run(args: list[str], folder: Path, stamp: str) -> int:
+    """Trains as the arguments say. Returns the exit code.
+
+    Args:
+        args: what stands behind ``azr train``.
+        folder: where ``runs/`` is made when no ``--output_dir`` is given.
+        stamp: time of the start, for the name of the run directory.
+
+    Raises:
+        AzrError: settings that cannot work.
+    """
+    _quiet()
+    console = Console()
+    resume = _value(args, "--resume")
+    if resume is not None:
+        if len(args) > (1 if args[0].startswith("--resume=") else 2):
+            raise SettingError("--resume goes alone: a run goes on with the settings that it began with")
+        old, argv = Run.open(resume)
+        checkpoint = old.last_checkpoint()
+        setup = prepare(*_parse(argv, old.path / "recipe.yaml"))
+        _threads(setup)
+        return 0 if train(setup, old, console, checkpoint) else 130
+    chosen = _recipe(args)
+    setup = prepare(*_parse(args, chosen))
+    _threads(setup)
+    out = _value(args, "--output_dir")
+    path = Path(out) if out else folder / "runs" / f"{setup.config.domain}-{stamp}"
+    begun = Run.begin(path, args, chosen)
+    return 0 if train(setup, begun, console) else 130
+
+
+def _quiet() -> None:
+    """Turns off what the libraries say about themselves; their errors stay."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)  # one warning for every ungraded row
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+def _threads(setup: Setup) -> None:
+    """One thread for the embedded model on a processor.
+
+    Its matrices are so small that a second thread gains little, and costs a factor of twenty when something else
+    runs on that core; and with one, equal seeds give equal results on machines of any size.
+    """
+    if setup.config.model == EMBEDDED and not torch.cuda.is_available():
+        torch.set_num_threads(1)
+
+
+def _recipe(args: list[str]) -> Path:
+    given = _value(args, "--config")
+    if given is None:
+        return recipe(_value(args, "--domain") or RunConfig.domain, _value(args, "--model") or EMBEDDED)
+    if not Path(given).is_file():
+        raise SettingError(f"--config {given}: no such file")
+    return Path(given)
+
+
+def _parse(args: list[str], chosen: Path) -> tuple[RunConfig, SelfPlayConfig, GRPOConfig]:
+    """Flags over the recipe over the defaults, by TRL's own parser."""
+    rest = _without(args, "--config")
+    try:
+        loaded = yaml.safe_load(chosen.read_text(encoding="utf-8"))
+        if not isinstance(loaded, dict):
+            raise SettingError(f"{chosen}: a recipe is a mapping of settings to values")
+        parser = TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), prog="azr train")
+        config, play, grpo = parser.parse_args_and_config(["--config", str(chosen), *rest])
+    except yaml.YAMLError as exc:
+        raise SettingError(f"{chosen} is no YAML: {exc}") from None
+    except ValueError as exc:
+        raise SettingError(str(exc)) from None
+    return config, play, grpo
+
+
+def _value(args: list[str], flag: str) -> str | None:
+    for place, arg in enumerate(args):
+        if arg == flag:
+            if place + 1 == len(args):
+                raise SettingError(f"{flag} needs a value")
+            return args[place + 1]
+        if arg.startswith(f"{flag}="):
+            return arg.partition("=")[2]
+    return None
+
+
+def _without(args: list[str], flag: str) -> list[str]:
+    kept, skip = [], False
+    for arg in args:
+        if skip:
+            skip = False
+        elif arg == flag:
+            skip = True
+        elif not arg.startswith(f"{flag}="):
+            kept.append(arg)
+    return kept
+
+

@@ -1,0 +1,82 @@
+"""Policies: what completes prompts outside of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+
+def encode(tokenizer: Any, prompt: str) -> list[int]:
+    """Token ids of a prompt: through the chat template if the tokenizer has one, else as plain text."""
+    if tokenizer.chat_template:
+        conversation = [{"role": "user", "content": prompt}]
+        ids = tokenizer.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
+        return list(ids)
+    return list(tokenizer(prompt)["input_ids"])
+
+
+class TransformersPolicy:
+    """A causal language model of transformers.
+
+    Args:
+        model: in memory, on any device.
+        tokenizer: of the model, with a padding token.
+        temperature: 0 for greedy decoding.
+        batch_size: prompts per call of ``generate``.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, temperature: float = 1.0, batch_size: int = 256) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.temperature = temperature
+        self.batch_size = batch_size
+
+    def complete(self, prompts: Sequence[str], max_new_tokens: int, seed: int) -> list[str]:
+        """One completion per prompt, the same for equal seeds; torch's own random state is left as it was."""
+        ids = [encode(self.tokenizer, prompt) for prompt in prompts]
+        order = sorted(range(len(ids)), key=lambda k: len(ids[k]))
+        texts = [""] * len(ids)
+        was_training = self.model.training
+        self.model.eval()
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            torch.manual_seed(seed)
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                for row, text in zip(rows, self._generate([ids[k] for k in rows], max_new_tokens), strict=True):
+                    texts[row] = text
+        self.model.train(was_training)
+        return texts
+
+    def _generate(self, ids: list[list[int]], max_new_tokens: int) -> list[str]:
+        batch = self.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(self.model.device)
+        sampling: dict[str, Any] = (
+            {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0}
+            if self.temperature > 0
+            else {"do_sample": False}
+        )
+        output = self.model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            max_new_tokens=max_new_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.tokenizer.eos_token_id,
+            **sampling,
+        )
+        texts: list[str] = self.tokenizer.batch_decode(
+            output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        return texts
+
+
+class ScriptedPolicy:
+    """A public test double: completions come from a function of the prompt and the seed."""
+
+    def __init__(self, complete: Callable[[str, int], str]) -> None:
+        self._complete = complete
+
+    def complete(self, prompts: Sequence[str], max_new_tokens: int, seed: int) -> list[str]:
+        """One completion per prompt; ``max_new_tokens`` is not used."""
+        return [self._complete(prompt, seed + place) for place, prompt in enumerate(prompts)]

@@ -1,0 +1,96 @@
+"""What a person sees of a run: one line every few rounds, and the final table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from transformers import TrainerCallback
+
+from azr_agents.evaluate import Result, accuracy, gain
+from azr_env.types import Mode
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Prints the state of training, averaged over the rounds since the last line.
+
+    Args:
+        console: where to.
+        every: rounds per line.
+    """
+
+    def __init__(self, console: Console, every: int) -> None:
+        self._console = console
+        self._every = max(1, every)
+        self._window: list[dict[str, float]] = []
+        self._begun = time.monotonic()
+        self._first = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._begun, self._first = time.monotonic(), state.global_step
+
+    def round(self, metrics: Mapping[str, float]) -> None:
+        """Takes the figures of one round."""
+        self._window.append(dict(metrics))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        last = state.global_step >= state.max_steps
+        if not self._window or (len(self._window) < self._every and not last):
+            return
+        done = state.global_step - self._first
+        left = (time.monotonic() - self._begun) / max(done, 1) * (state.max_steps - state.global_step)
+        self._console.print(
+            f"step {state.global_step:>4}/{state.max_steps}  {_clock(left)} left  "
+            f"accuracy {self._modes('accuracy')}  admitted {self._mean('proposals/admitted')}  "
+            f"new {self._mean('proposals/new', '{:.1f}')}  learnability {self._mean('learnability')}  "
+            f"worked {self._mean('worked')}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._window.clear()
+
+    def _modes(self, name: str) -> str:
+        return " ".join(f"{mode[:3]} {self._mean(f'{name}/{mode}')}" for mode in Mode)
+
+    def _mean(self, name: str, form: str = "{:.2f}") -> str:
+        values = [metrics[name] for metrics in self._window if name in metrics]
+        return form.format(sum(values) / len(values)) if values else "-"
+
+
+def table(title: str, before: Mapping[str, Result], after: Mapping[str, Result]) -> Table:
+    """Base -> after per mode, with 95 % intervals clustered by task.
+
+    Args:
+        before: results by column, for example ``{"sampled": ..., "greedy": ...}``.
+        after: results by the same columns.
+    """
+    found = Table(title=title, title_justify="left")
+    found.add_column("mode")
+    found.add_column("tasks", justify="right")
+    for name, result in before.items():
+        found.add_column(f"{name}: base", justify="right")
+        found.add_column("after", justify="right")
+        found.add_column(f"gain, points ({result.correct.shape[1]} x)", justify="right")
+    for mode in (*Mode, None):
+        counts = [int(result.rows(mode).sum()) for result in before.values()]
+        if not any(counts):
+            continue
+        cells = [str(mode or "all"), str(counts[0])]
+        for name in before:
+            change = gain(before[name], after[name], mode)
+            cells += [
+                f"{accuracy(before[name], mode).mean:.3f}",
+                str(accuracy(after[name], mode)),
+                f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]",
+            ]
+        found.add_row(*cells, end_section=mode is Mode.INDUCTION)
+    return found
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+

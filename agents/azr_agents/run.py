@@ -1,0 +1,128 @@
+"""The run directory: what a run leaves behind, written as it goes.
+
+::
+
+    run.json          schema, versions, the command line
+    recipe.yaml       the recipe as it was
+    metrics.jsonl     one line per round, and one per trainer log
+    rollouts.jsonl    one line per rollout
+    buffer.sqlite     every task ever admitted
+    evaluation.json   accuracies before and after
+    checkpoint-N/     weights, optimiser, random state; loads with from_pretrained
+    model/            the final weights and tokenizer
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from azr_env.errors import SettingError
+
+SCHEMA_VERSION = 1
+
+
+class Run:
+    """A run directory.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def begin(cls, path: str | Path, argv: Sequence[str], recipe: Path) -> Run:
+        """A new run directory.
+
+        Raises:
+            SettingError: the directory holds something already.
+        """
+        run = cls(path)
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            resume = f" Resume it with: azr train --resume {run.path}." if (run.path / "run.json").is_file() else ""
+            raise SettingError(f"output_dir={run.path} is not empty.{resume} Or give another --output_dir.")
+        run.path.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(recipe, run.path / "recipe.yaml")
+        run.write("run.json", {"schema": SCHEMA_VERSION, "argv": list(argv), "versions": versions()})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> tuple[Run, list[str]]:
+        """An existing run directory, and the command line that began it.
+
+        Raises:
+            SettingError: no run there, or one of another schema.
+        """
+        run = cls(path)
+        try:
+            head = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as exc:
+            raise SettingError(f"{run.path} is no run directory: run.json: {exc}") from None
+        if head.get("schema") != SCHEMA_VERSION:
+            raise SettingError(
+                f"{run.path} was written by run schema {head.get('schema')!r}, this version reads {SCHEMA_VERSION}"
+            )
+        return run, list(head["argv"])
+
+    def last_checkpoint(self) -> Path:
+        """The newest whole checkpoint.
+
+        Raises:
+            SettingError: there is none.
+        """
+        found = [p for p in self.path.glob("checkpoint-*") if (p / "selfplay.json").is_file()]
+        if not found:
+            raise SettingError(f"{self.path} has no whole checkpoint to resume from: begin a new run")
+        return max(found, key=lambda p: int(p.name.rpartition("-")[2]))
+
+    def write(self, name: str, data: Any) -> None:
+        """Writes a JSON file whole or not at all."""
+        path = self.path / name
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        part.replace(path)
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON file, or ``None`` where there is none."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def append(self, name: str, records: Iterable[dict[str, Any]]) -> None:
+        """Appends JSON lines in one write."""
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        with open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def cut(self, name: str, keep: int) -> None:
+        """Drops the lines whose ``step`` is ``keep`` or more, and a torn last line."""
+        path = self.path / name
+        if not path.is_file():
+            return
+        part = path.with_suffix(".part")
+        with open(path, encoding="utf-8") as file, open(part, "w", encoding="utf-8") as out:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    break
+                if record["step"] < keep:
+                    out.write(line)
+        part.replace(path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("azr-env", "gymnasium", "numpy", "torch", "transformers", "trl", "accelerate"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

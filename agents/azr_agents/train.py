@@ -1,0 +1,322 @@
+"""``azr train``, top to bottom: settings -> base -> seed buffer -> measure -> self-play -> measure.
+
+Deviations from the paper (those of one round stand in :mod:`azr_agents.selfplay`):
+
+1. Half of the solver's rows come from the buffer (``buffer_share``): without them the proposer drifts to what is solved
+   already. The paper fills up from the buffer only when a round has too few proposals.
+2. Rewards 0 at both extremes of the solve rate, as the paper says; the authors' code pays -0.5 (``learnability: azr-code``).
+3. Advantages over sequences, as equation 8 says; the code whitens over tokens (``advantage: trr++tokens``).
+4. The buffer evicts its oldest task; the code keeps its oldest and drops every new one.
+5. Everything is measured before and after on the same tasks, held-out ones included, which never enter the buffer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+from rich.console import Console
+from transformers import AutoConfig, AutoTokenizer, TrainerCallback
+from trl import GRPOConfig
+
+from azr_agents import tiny
+from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, options
+from azr_agents.evaluate import Result, evaluate, pick_tasks, summary
+from azr_agents.heldout import is_heldout
+from azr_agents.policy import TransformersPolicy, encode
+from azr_agents.progress import Progress, table
+from azr_agents.run import Run
+from azr_agents.selfplay import Rollout, SelfPlay, Settings
+from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, round_steps
+from azr_env import registry
+from azr_env.buffer import TaskBuffer
+from azr_env.errors import SettingError
+from azr_env.parsing import Style
+from azr_env.protocols import Domain, Verifier
+from azr_env.types import Task
+
+EVALUATION_SEED = 20_250_503
+SEED_ROUNDS = 40
+"""Most rounds of proposals before training."""
+
+
+@dataclass
+class Setup:
+    """Everything that is checked before anything starts."""
+
+    config: RunConfig
+    play: SelfPlayConfig
+    args: GRPOConfig
+    model: str
+    tokenizer: Any
+    domain: Domain
+    verifier: Verifier
+    style: Style
+    room: int
+
+    def fits(self, prompt: str) -> bool:
+        """Whether the model has room for the prompt and a completion."""
+        return len(encode(self.tokenizer, prompt)) + self.args.max_completion_length <= self.room
+
+
+def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
+    """Checks every setting and loads what is small: tokenizer, domain, verifier.
+
+    Raises:
+        AzrError: a setting that cannot work; the message names it and the values that would.
+    """
+    if config.style not in list(Style):
+        raise SettingError(f"style={config.style!r} is unknown; choose one of {', '.join(Style)}")
+    domain = registry.domain(config.domain, **options(config.domain_options))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    check_arithmetic(args, 3 * (play.proposer_rows + play.solver_rows), processes)
+    model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+        room = int(getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", 1 << 30))
+    except (OSError, ValueError) as exc:
+        raise SettingError(
+            f"model={config.model!r} cannot be loaded: {str(exc).splitlines()[0]} "
+            "Give the path of a folder that save_pretrained wrote, or the id of a causal LM on the hub."
+        ) from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token is None:
+        raise SettingError(f"the tokenizer of {config.model!r} has neither a padding nor an end token; set one and save it")
+    verifier = registry.verifier("relation", domain)
+    return Setup(config, play, args, model, tokenizer, domain, verifier, Style(config.style), room)
+
+
+def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) -> dict[str, Any]:
+    """One run, from the base to the table.
+
+    Args:
+        resume: the checkpoint to go on from; ``None`` for a new run.
+
+    Returns:
+        What it wrote to ``evaluation.json``; empty if it was interrupted.
+    """
+    args = setup.args
+    args.output_dir = str(run.path)
+    sets = _evaluation_sets(setup)
+    selfplay = _selfplay(setup, run)
+    progress = Progress(console, max(1, int(args.logging_steps) // round_steps(args)))
+    interrupt = Interrupt(round_steps(args))
+
+    def record(rollouts: list[Rollout]) -> None:
+        run.append("rollouts.jsonl", [rollout.record() for rollout in rollouts])
+        run.append("metrics.jsonl", [{"step": rollouts[0].round, **selfplay.metrics}])
+        progress.round(selfplay.metrics)
+
+    trainer = SelfPlayTrainer(
+        selfplay, setup.play.advantage, record, setup.model, args, setup.tokenizer, callbacks=[progress, interrupt]
+    )
+    if resume is None:
+        console.print(_describe(setup, sets), highlight=False, soft_wrap=True)
+        before = _begin(setup, run, trainer, sets, console)
+    else:
+        before = _go_on(run, trainer, sets, resume, console)
+    begun = time.monotonic()
+    with interrupt.listening():
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    seconds = time.monotonic() - begun
+    if interrupt.asked:
+        console.print(f"stopped after step {trainer.state.global_step}. Go on with: azr train --resume {run.path}", highlight=False, soft_wrap=True)
+        return {}
+    trainer.save_model(str(run.path / "model"))
+    after = _measure(setup, trainer.model, sets)
+    found = {
+        "base": _summaries(before),
+        "after": _summaries(after),
+        "steps": trainer.state.global_step,
+        "train_seconds": round(seconds, 1),
+    }
+    run.write("evaluation.json", found)
+    run.write("after.json", _stored(after))
+    for title, name in TITLES.items():
+        if name in before:
+            console.print(table(title, before[name], after[name]))
+    console.print(f"{trainer.state.global_step} steps in {seconds:.0f} s; everything is in {run.path}", highlight=False, soft_wrap=True)
+    selfplay.buffer.close()
+    return found
+
+
+def _selfplay(setup: Setup, run: Run) -> SelfPlay:
+    play = setup.play
+    return SelfPlay(
+        setup.domain,
+        setup.verifier,
+        TaskBuffer(run.path / "buffer.sqlite", play.capacity, play.eviction),  # type: ignore[arg-type]
+        Settings(
+            proposer_rows=play.proposer_rows,
+            solver_rows=play.solver_rows,
+            buffer_share=play.buffer_share,
+            references=play.references,
+            learnability=play.learnability,
+            style=setup.style,
+            seed=setup.args.seed,
+        ),
+        excluded=lambda task: is_heldout(setup.domain, task),
+        fits=setup.fits,
+    )
+
+
+def _begin(setup: Setup, run: Run, trainer: SelfPlayTrainer, sets: Sets, console: Console) -> Results:
+    """Grows the seed buffer from the base's own proposals and measures the base."""
+    selfplay, play = trainer.selfplay, setup.play
+    trainer.model.eval()
+    selfplay.seed(trainer.generate, play.seed_tasks, SEED_ROUNDS, max(play.proposer_rows, 16))
+    trainer.model.train()
+    console.print(f"seed tasks, proposed by the base: {_counts(selfplay.buffer.sizes())}", highlight=False, soft_wrap=True)
+    before = _measure(setup, trainer.model, sets)
+    run.write("base.json", _stored(before))
+    return before
+
+
+def _go_on(run: Run, trainer: SelfPlayTrainer, sets: Sets, resume: Path, console: Console) -> Results:
+    """Takes buffer and records back to the checkpoint."""
+    trainer.rounds_done = int(Run(resume).read("selfplay.json")["rounds"])
+    trainer.selfplay.buffer.resume(trainer.rounds_done - 1)
+    for name in ("rollouts.jsonl", "metrics.jsonl"):
+        run.cut(name, trainer.rounds_done)
+    console.print(f"resuming from {resume.name}, round {trainer.rounds_done}", highlight=False, soft_wrap=True)
+    return _restored(run.read("base.json"), sets)
+
+
+Sets = dict[str, list[Task]]
+"""Evaluation tasks by the name of the set."""
+Results = dict[str, dict[str, Result]]
+"""Results by the name of the set and by decoding, ``sampled`` or ``greedy``."""
+
+TITLES = {"In-domain: the range that training draws from": "in_domain", "Held-out: tasks that training never sees": "heldout"}
+
+
+def _evaluation_sets(setup: Setup) -> Sets:
+    """In-domain and held-out tasks; both stay the same for every seed of training."""
+    per_mode = setup.config.eval_tasks
+    if not per_mode:
+        return {}
+    source = registry.source(setup.config.tasks, setup.domain)
+
+    def held(task: Task) -> bool:
+        return is_heldout(setup.domain, task)
+
+    return {
+        "in_domain": pick_tasks(setup.domain, source, lambda task: not held(task), per_mode, EVALUATION_SEED),
+        "heldout": pick_tasks(setup.domain, source, held, per_mode, EVALUATION_SEED),
+    }
+
+
+def _measure(setup: Setup, model: Any, sets: Sets) -> Results:
+    found: Results = {}
+    for name, tasks in sets.items():
+        found[name] = {}
+        for decoding, temperature, samples in (("sampled", 1.0, setup.config.eval_samples), ("greedy", 0.0, 1)):
+            policy = TransformersPolicy(model, setup.tokenizer, temperature)
+            found[name][decoding] = evaluate(
+                policy,
+                setup.domain,
+                setup.verifier,
+                tasks,
+                setup.style,
+                setup.args.max_completion_length,
+                samples,
+                EVALUATION_SEED,
+            )
+    return found
+
+
+def _summaries(results: Results) -> dict[str, Any]:
+    return {name: {key: summary(result) for key, result in row.items()} for name, row in results.items()}
+
+
+def _stored(results: Results) -> dict[str, Any]:
+    return {
+        name: {
+            key: {
+                "tasks": [task.id for task in result.tasks],
+                "correct": [[None if np.isnan(x) else int(x) for x in row] for row in result.correct],
+                "worked": result.worked.astype(int).tolist(),
+            }
+            for key, result in row.items()
+        }
+        for name, row in results.items()
+    }
+
+
+def _restored(stored: dict[str, Any], sets: Sets) -> Results:
+    return {
+        name: {
+            key: Result(
+                tuple(sets[name]),
+                np.array([[np.nan if x is None else x for x in row] for row in value["correct"]], dtype=float),
+                np.array(value["worked"], dtype=float),
+            )
+            for key, value in rows.items()
+        }
+        for name, rows in stored.items()
+    }
+
+
+def _describe(setup: Setup, sets: Sets) -> str:
+    play, args = setup.play, setup.args
+    measured = {name: len(tasks) for name, tasks in sets.items()}
+    return (
+        f"{setup.config.domain}, {setup.config.model} model, {setup.style} prompts; per round and mode {play.proposer_rows} "
+        f"proposals and {play.solver_rows} answers; {args.max_steps} steps, learning rate {args.learning_rate:g}, "
+        f"{play.advantage}; measured on {_counts(measured)} tasks"
+    )
+
+
+def _counts(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none"
+
+
+class Interrupt(TrainerCallback):  # type: ignore[misc]
+    """Turns the first Ctrl-C into a checkpoint and a clean stop at the end of the round; the second one stops at once.
+
+    Args:
+        every: optimiser steps of a round.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.asked = False
+        self._every = every
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Takes over SIGINT and SIGTERM for the time of training."""
+
+        def ask(number: int, frame: Any) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+            sys.stderr.write("\nstopping after this round; once more to stop at once\n")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Asks the trainer for a checkpoint and a stop at the boundary of a round."""
+        if self.asked and state.global_step % self._every == 0:
+            control.should_save = True
+            control.should_training_stop = True

@@ -1,0 +1,169 @@
+"""One job, in a process of its own that runs nothing else and never returns. Standard library only: loaded by its path.
+
+The server hands this file, ``wire`` and ``frames`` a private copy of the builtins, so a program that patches
+``builtins`` does not reach them by accident. A program that goes through frames can still forge its own
+results: that gains nothing over returning them, for no expected value and no other job is in this process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import os
+import random
+import resource
+import sys
+import types
+from collections.abc import Callable
+
+FRAMES_OF_F = 999
+"""How deep ``f`` may recurse, itself included: as in a fresh interpreter that calls it from a script."""
+RESULTS_FD = 3
+_WARM_ROUNDS = 60
+_WARM = """
+def g(item, k):
+    return [k * x for x in item if x] + list(reversed(item))
+
+def f(nums, text='a b', table=None):
+    output, seen = {}, set()
+    for i, n in enumerate(nums):
+        output[n] = [(nums.count(n), str(n))] + sorted(set(nums))[:2]
+        seen.add(n)
+        while i > 10 and n in seen:
+            i -= 1
+    words = [w.upper().strip() for w in text.split() if w.isalpha()]
+    table = dict(table or {}, **{'k%d' % n: n / 2 for n in nums})
+    if len(words) < 0:
+        raise ValueError(f'{words}')
+    return output, 1.5, ''.join(words), g(nums, 2), table, max(nums), text.replace('a', 'b')[::-1], None, True
+"""
+
+_name_of = type.__dict__["__name__"].__get__  # a metaclass can lie about __name__; the slot cannot
+_write = os.write
+
+
+class Kit:
+    """What the child needs from the server: modules loaded by path, and the call that installs its filter."""
+
+    def __init__(self, wire: types.ModuleType, frames: types.ModuleType, lock: Callable[[], object]) -> None:
+        self.encode, self.decode, self.not_plain = wire.encode, wire.decode, wire.NotPlain
+        self.frames = frames
+        self.lock = lock
+
+
+def confine(kit: Kit, results: int, timeout_s: float, memory_mib: int) -> None:
+    """Keeps the descriptor of the results and nothing else; sets this job's limits; gives up fork, kill and the like."""
+    os.dup2(results, RESULTS_FD, False)
+    os.closerange(RESULTS_FD + 1, 1 << 16)
+    cpu, space = int(timeout_s) + 2, memory_mib << 20
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    kit.lock()
+    _write(RESULTS_FD, kit.frames.LOCKED)
+
+
+def warm(kit: Kit) -> None:
+    """In the server, before the first fork: makes interpreter and C library settle, so that children share the pages.
+
+    Runs only the text above. Without it every child resolves symbols and specialises byte code on pages of its own.
+    """
+    kept = sys.modules["__main__"], sys.getrecursionlimit()
+    call = kit.encode(([1, 2, 3, 4], "a cd e", {"x": 1.5}))
+    for _ in range(_WARM_ROUNDS):
+        run(kit, _WARM, [call, kit.encode(("x",))], 1 << 16, lambda *_: True)
+    sys.modules["__main__"] = kept[0]
+    sys.setrecursionlimit(kept[1])
+    gc.disable()
+
+
+def run(kit: Kit, program: str, calls: list[str], most: int, send: Callable[[int, str, int], bool]) -> None:
+    """Runs the program, makes the calls, and sends one frame for each as soon as it is done."""
+    frames = kit.frames
+    if "random" in program:
+        random.seed()
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    gc.enable()
+    sys.setrecursionlimit(FRAMES_OF_F + _depth())  # before the program: it may set its own
+    try:
+        exec(compile(program, "<program>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        f = _lookup(module)
+    except BaseException as exc:  # noqa: BLE001
+        mark, text = _failure(frames, exc)
+        for _ in calls:
+            send(mark, text, frames.MAX_DETAIL)
+        return
+    for call in calls:
+        mark, text = _call(kit, f, call)
+        if mark != frames.OK:
+            send(mark, text, frames.MAX_DETAIL)
+        elif not send(mark, text, most):
+            send(frames.UNSUPPORTED, f"result larger than {most} bytes", frames.MAX_DETAIL)
+
+
+def _lookup(module: types.ModuleType) -> Callable[..., object]:
+    try:
+        return module.__dict__["f"]  # type: ignore[no-any-return]
+    except KeyError:
+        raise NameError("name 'f' is not defined") from None
+
+
+def _depth() -> int:
+    """Frames from here outwards, less this one: what stands below ``_call``'s frame."""
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back  # type: ignore[assignment]
+    return depth
+
+
+def _call(kit: Kit, f: Callable[..., object], call: str) -> tuple[int, str]:
+    frames = kit.frames
+    try:
+        arguments = kit.decode(call)
+        if type(arguments) is not tuple:
+            return frames.UNSUPPORTED, "the argument text is no tuple"
+    except kit.not_plain as exc:
+        return frames.UNSUPPORTED, f"argument: {exc}"
+    try:
+        result = f(*arguments)
+    except BaseException as exc:  # noqa: BLE001
+        return _failure(frames, exc)
+    try:
+        return frames.OK, kit.encode(result)
+    except kit.not_plain as exc:
+        return frames.UNSUPPORTED, str(exc)
+    except MemoryError:
+        return frames.MEMORY, "while reading the result"
+    except BaseException as exc:  # noqa: BLE001
+        return frames.UNSUPPORTED, f"{_name_of(type(exc))} while reading the result"
+
+
+def _failure(frames: types.ModuleType, exc: BaseException) -> tuple[int, str]:
+    name = _name_of(type(exc))
+    if isinstance(exc, MemoryError):
+        return frames.MEMORY, name
+    try:
+        message = "".join([str(exc)])  # an exact str, whatever __str__ gave
+    except BaseException:  # noqa: BLE001
+        message = ""
+    return frames.RAISED, f"{name}: {message[:200]}" if message else name
+
+
+def sender(frames: types.ModuleType) -> Callable[[int, str, int], bool]:
+    """Writes a frame to the results; False, and nothing written, for a result of more than ``most`` bytes."""
+    pack = frames.MARK.pack
+
+    def send(mark: int, text: str, most: int) -> bool:
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) > most:
+            if mark == frames.OK:
+                return False
+            data = data[:most].decode("utf-8", "ignore").encode()
+        data = pack(mark, len(data)) + data
+        while data:
+            data = data[_write(RESULTS_FD, data) :]
+        return True
+
+    return send

@@ -1,0 +1,50 @@
+"""The bytes between host, server and child. Standard library only: the server loads this file by its path.
+
+Host to server: ``REQUEST``, then the program and each call as ``SIZE`` and UTF-8 (lone surrogates pass).
+Server to host: ``REPLY``, then what the child wrote, unread by the server.
+Child to server: ``LOCKED``, then one ``MARK`` and text per finished call. Lengths frame everything; no byte separates.
+"""
+
+from __future__ import annotations
+
+import struct
+
+SIZE = struct.Struct("<I")
+REQUEST = struct.Struct("<IIdIII")
+"""Length of the body, ticket, timeout in seconds, memory in MiB, most bytes of one result, number of calls."""
+REPLY = struct.Struct("<IIBi")
+"""Length of the body, ticket, ending, wait status of the child."""
+MARK = struct.Struct("<BI")
+"""What became of one call, length of the text."""
+
+OK, RAISED, MEMORY, UNSUPPORTED = range(4)
+FINISHED, DEADLINE, OVERFLOW, NO_FORK = range(4)
+
+MAX_DETAIL = 400
+"""Most bytes of a reason; a result has the job's own limit."""
+
+LOCKED = b"L"
+"""The child's first byte, written once it is locked and before the program runs. Without it the failure is ours; with
+it nothing that a program does can look like a failure of ours."""
+EXIT_MEMORY = 71
+"""Exit status of a child that had no memory left to say so."""
+
+
+def pack_texts(texts: list[str]) -> bytes:
+    """Each text with its length before it."""
+    parts = []
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        parts += [SIZE.pack(len(data)), data]
+    return b"".join(parts)
+
+
+def unpack_texts(body: memoryview, count: int) -> list[str]:
+    """The ``count`` texts of a body that :func:`pack_texts` wrote."""
+    texts, at = [], 0
+    for _ in range(count):
+        (size,) = SIZE.unpack_from(body, at)
+        at += SIZE.size
+        texts.append(str(body[at : at + size], "utf-8", "surrogatepass"))
+        at += size
+    return texts

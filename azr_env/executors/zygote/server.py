@@ -1,0 +1,270 @@
+"""The server process: started as a script in a clean interpreter, locks itself once, then forks one child per job.
+
+    python -s -P -S -B server.py '{"fd": 3, "host": 1234, "wire": "/.../wire.py", ...}'
+
+Two processes: the guardian waits for the end of either side, outside of the pid namespace but inside all
+other layers; the server is pid 1 of its namespace, so that with it everything in it dies. Never imports azr_env: that
+would load numpy into every child. The server reads exactly one job at a time, and wipes it before the next
+fork: a child finds no other job in its memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+from types import ModuleType
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+_SMALL = 1 << 16  # the buffer's usual size; also how much a read asks for
+_POLL_SLICE_MS = 4
+
+
+def load(name: str, path: str) -> ModuleType:
+    """Runs a file as a module that no program finds in ``sys.modules``, with builtins of its own."""
+    module = ModuleType(name)
+    module.__dict__["__builtins__"] = dict(__builtins__.__dict__)  # type: ignore[attr-defined]
+    module.__file__ = path
+    with open(path, encoding="utf-8") as file:
+        exec(compile(file.read(), path, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+class Buffer:
+    """The only memory through which jobs and results pass; wiped after each."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(_SMALL)
+
+    def reserve(self, size: int) -> memoryview:
+        """A view of ``size`` bytes or more, with the bytes that were written."""
+        if len(self.data) < size:
+            grown = bytearray(max(size, 2 * len(self.data)))
+            grown[: len(self.data)] = self.data
+            self.wipe(len(self.data))
+            self.data = grown
+        return memoryview(self.data)
+
+    def wipe(self, size: int) -> None:
+        self.data[:size] = bytes(size)
+        if len(self.data) > 16 * _SMALL:
+            self.data = bytearray(_SMALL)
+
+
+def read_into(fd: int, view: memoryview) -> None:
+    """Fills ``view``; ends the process when the host has gone."""
+    while view:
+        count = os.readv(fd, [view])
+        if not count:
+            os._exit(0)
+        view = view[count:]
+
+
+def write_all(fd: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def collect(results: int, timeout_s: float, most: int, buffer: Buffer, frames: ModuleType) -> tuple[int, int]:
+    """Reads what the child writes until it closes its end. Gives the ending and the number of bytes.
+
+    For the first milliseconds it waits for the end only, and lets the pipe hold the frames: waking for every
+    frame would cost more than most calls.
+    """
+    deadline = time.monotonic() + timeout_s
+    poll, size = select.poll(), 0
+    poll.register(results, 0)
+    if not poll.poll(min(_POLL_SLICE_MS, timeout_s * 1000)):
+        poll.modify(results, select.POLLIN)
+    else:
+        deadline += 1.0  # the child has ended; its frames only wait to be read
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000 + 1):
+            return frames.DEADLINE, size
+        view = buffer.reserve(size + _SMALL)
+        count = os.readv(results, [view[size : size + _SMALL]])
+        if not count:
+            return frames.FINISHED, size
+        size += count
+        if size > most:
+            return frames.OVERFLOW, size
+
+
+def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock: object) -> None:
+    """Runs jobs until the host closes its end."""
+    kit, buffer = child.Kit(wire, frames, lock), Buffer()
+    header = bytearray(frames.REQUEST.size)
+    child.warm(kit)
+    gc.collect()
+    gc.freeze()
+    while True:
+        read_into(fd, memoryview(header))
+        length, ticket, timeout_s, memory_mib, most, calls = frames.REQUEST.unpack(header)
+        body = buffer.reserve(length)[:length]
+        read_into(fd, body)
+        results, results_in = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            pid = -1
+        if pid == 0:
+            run_child(kit, child, body, results_in, (timeout_s, memory_mib, most, calls))
+        os.close(results_in)
+        body.release()
+        buffer.wipe(length)
+        ending, size, status = frames.NO_FORK, 0, 0
+        if pid > 0:
+            allowed = calls * (max(most, frames.MAX_DETAIL) + frames.MARK.size) + _SMALL
+            ending, size = collect(results, timeout_s, allowed, buffer, frames)
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+        os.close(results)
+        write_all(fd, memoryview(frames.REPLY.pack(size, ticket, ending, status)))
+        write_all(fd, memoryview(buffer.data)[:size])
+        buffer.wipe(size)
+
+
+def run_child(
+    kit: object, child: ModuleType, body: memoryview, results: int, job: tuple[float, int, int, int]
+) -> None:
+    """The child's whole life: confined, it runs its job and exits without any clean-up that a program could hook."""
+    status = 1
+    timeout_s, memory_mib, most, calls = job
+    try:
+        child.confine(kit, results, timeout_s, memory_mib)
+        program, *texts = kit.frames.unpack_texts(body, calls + 1)  # type: ignore[attr-defined]
+        child.run(kit, program, texts, most, child.sender(kit.frames))  # type: ignore[attr-defined]
+        status = 0
+    except MemoryError:
+        status = kit.frames.EXIT_MEMORY  # type: ignore[attr-defined]
+    finally:
+        os._exit(status)
+
+
+def readable_paths() -> list[str]:
+    """The directories that programs import from: the standard library, each once."""
+    folders = {os.path.dirname(os.__file__), *(path for path in sys.path if os.path.isdir(path))}
+    return sorted(path for path in folders if not any(path.startswith(other + "/") for other in folders))
+
+
+def guard(server: int, host: int) -> None:
+    """Ends the server when the host dies, and itself when either has."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    poll, watched = select.poll(), os.pidfd_open(server)
+    poll.register(watched, select.POLLIN)
+    poll.register(host, select.POLLIN)
+    try:
+        poll.poll()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+        os._exit(0)
+
+
+def isolate(options: dict[str, object], lockdown: ModuleType) -> dict[str, str]:
+    """Applies every layer that guardian and server share, in the order that each permits the next."""
+    missing, layers = options.get("simulate_missing"), {}
+    paths = readable_paths()
+    hidden = [path + "/" + name for path in paths for name in ("site-packages", "dist-packages")]
+    hidden = [path for path in hidden if os.path.isdir(path)]
+    with lockdown.layer("user namespace", missing):
+        lockdown.enter_user_namespace()
+        layers["user namespace"] = "own"
+    for name in ("mount", "net", "ipc", "uts", "pid"):
+        with lockdown.layer(f"{name} namespace", missing):
+            lockdown.enter_namespace(name)
+            layers[f"{name} namespace"] = "own"
+    shown = {path: os.open(path, os.O_PATH) for path in paths}  # in the new mount namespace, while we still may
+    with lockdown.layer("no uid 0", missing):
+        lockdown.become_nobody()
+        layers["no uid 0"] = f"uid {lockdown.NOBODY}"
+    with lockdown.layer("mount namespace", missing):
+        lockdown.change_root(shown, hidden)
+        layers["mount namespace"] = "own root: standard library, read-only"
+    for fd in shown.values():
+        os.close(fd)
+    with lockdown.layer("capabilities", missing):
+        lockdown.drop_privileges()
+        layers["capabilities"] = "none"
+        layers["no_new_privs"] = "set"
+    with lockdown.layer("landlock", missing):
+        layers["landlock"] = lockdown.restrict_files(paths)
+    with lockdown.layer("rlimits", missing):
+        lockdown.limit_resources()
+        layers["rlimits"] = "CPU AS NPROC FSIZE NOFILE CORE STACK"
+    os.environ.clear()
+    layers["environment"] = "empty"
+    return layers
+
+
+def lock_server(options: dict[str, object], lockdown: ModuleType, seccomp: ModuleType) -> object:
+    """The layers of the server alone. Gives the function that locks a child further."""
+    with lockdown.layer("parent-death signal", options.get("simulate_missing")):
+        lockdown.die_with_parent()
+    with lockdown.layer("seccomp", options.get("simulate_missing")):
+        program, address = seccomp.child_filter(), None
+        address = lockdown.ctypes.addressof(program)
+        lockdown.filter_calls(seccomp.server_filter())
+    lockdown.confirm()
+    install, arguments = lockdown.prctl, (lockdown.PR_SET_SECCOMP, 2, address, 0, 0)
+
+    def lock() -> None:
+        if install(*arguments):
+            raise OSError("the child's filter was refused")
+
+    lock.program = program  # type: ignore[attr-defined]
+    return lock
+
+
+def say(fd: int, hello: dict[str, object]) -> None:
+    data = json.dumps(hello).encode()
+    os.write(fd, len(data).to_bytes(4, "little") + data)
+
+
+def innermost(exc: BaseException) -> str:
+    """Where an error arose, for our own start-up errors."""
+    trace = exc.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace else "?"
+
+
+def main() -> None:
+    options = json.loads(sys.argv[1])
+    fd, frames = os.dup(options["fd"]), load("frames", HERE + "/frames.py")
+    os.close(options["fd"])  # its number may be beyond the limit that is to come; the duplicate's is small
+    lockdown, seccomp = load("lockdown", HERE + "/lockdown.py"), load("seccomp", HERE + "/seccomp.py")
+    wire = load("wire", options["wire"])
+    load("preload", HERE + "/preload.py").load()
+    child = load("child", HERE + "/child.py")
+    sys.argv, sys.executable, sys.orig_argv[:] = [""], "", []
+    gc.disable()
+    try:
+        host = os.pidfd_open(options["host"])
+        if os.getppid() != options["host"]:
+            os._exit(0)
+        layers = isolate(options, lockdown)
+        server = os.fork()
+        if server:
+            os.close(fd)
+            guard(server, host)
+        os.close(host)
+        lock = lock_server(options, lockdown, seccomp)
+    except lockdown.MissingLayer as exc:
+        say(fd, {"missing": exc.layer, "reason": exc.reason})
+        os._exit(1)
+    except Exception as exc:  # noqa: BLE001
+        say(fd, {"missing": "start-up", "reason": f"{type(exc).__name__}: {exc} (in {innermost(exc)})"})
+        os._exit(1)
+    say(fd, {"layers": {**layers, "seccomp": "allow-list, stricter in the child", "parent-death signal": "SIGKILL"}})
+    serve(fd, wire, frames, child, lock)
+
+
+if __name__ == "__main__":
+    main()
