@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
         AzrError: settings that cannot work.
     """
     _quiet()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     resume = _value(args, "--resume")
     if resume is not None:
         if len(args) > (1 if args[0].startswith("--resume=") else 2):

@@ -64,29 +64,29 @@ def table(title: str, before: Mapping[str, Result], after: Mapping[str, Result])
     """Base -> after per mode, with 95 % intervals clustered by task.
 
     Args:
-        before: results by column, for example ``{"sampled": ..., "greedy": ...}``.
-        after: results by the same columns.
+        before: results by decoding, for example ``{"sampled": ..., "greedy": ...}``.
+        after: results by the same names.
     """
-    found = Table(title=title, title_justify="left")
+    found = Table(title=title, title_justify="left", title_style="bold")
+    found.add_column("decoding")
     found.add_column("mode")
-    found.add_column("tasks", justify="right")
-    for name, result in before.items():
-        found.add_column(f"{name}: base", justify="right")
-        found.add_column("after", justify="right")
-        found.add_column(f"gain, points ({result.correct.shape[1]} x)", justify="right")
-    for mode in (*Mode, None):
-        counts = [int(result.rows(mode).sum()) for result in before.values()]
-        if not any(counts):
-            continue
-        cells = [str(mode or "all"), str(counts[0])]
-        for name in before:
-            change = gain(before[name], after[name], mode)
-            cells += [
-                f"{accuracy(before[name], mode).mean:.3f}",
-                str(accuracy(after[name], mode)),
-                f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]",
-            ]
-        found.add_row(*cells, end_section=mode is Mode.INDUCTION)
+    for name in ("tasks", "base", "after [95 %]", "gain, points [95 %]", "worked"):
+        found.add_column(name, justify="right", no_wrap=True)
+    for name, base in before.items():
+        for mode in (*Mode, None):
+            rows = base.rows(mode)
+            if rows.any():
+                change = gain(base, after[name], mode)
+                found.add_row(
+                    name,
+                    str(mode or "all"),
+                    str(int(rows.sum())),
+                    f"{accuracy(base, mode).mean:.3f}",
+                    str(accuracy(after[name], mode)),
+                    f"{100 * change.mean:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]",
+                    f"{base.worked[rows].mean():.2f} -> {after[name].worked[rows].mean():.2f}",
+                    end_section=mode is None,
+                )
     return found
 
 

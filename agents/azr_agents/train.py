@@ -147,7 +147,7 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
     run.write("after.json", _stored(after))
     for title, name in TITLES.items():
         if name in before:
-            console.print(table(title, before[name], after[name]))
+            console.print(table(title, before[name], after[name]), soft_wrap=True)
     console.print(f"{trainer.state.global_step} steps in {seconds:.0f} s; everything is in {run.path}", highlight=False, soft_wrap=True)
     selfplay.buffer.close()
     return found

@@ -4,8 +4,8 @@
 two phases; then the advantages of the batch are replaced by ours. Everything else is TRL's: generation backends,
 loss, clipping, optimiser, checkpoints, processes.
 
-Tested with TRL 1.16. Two of its private methods are needed, ``_generate_single_turn`` (the backend of all its generation paths) and
-``_generate_and_score_completions`` (whose output is post-processed).
+Tested with TRL 1.16. Three of its private methods are touched: ``_generate_single_turn`` is called (the backend of all its generation
+paths), ``_generate_and_score_completions`` is post-processed, and ``_get_per_token_logps_and_entropies`` is fed by chunks.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ from azr_env.errors import SettingError
 
 STATE_FILE = "selfplay.json"
 """Self-play's own state, beside each checkpoint."""
+
+CHUNKS = 4
+"""Chunks of a batch by length."""
+_IMAGES = ("pixel_values", "image_grid_thw", "token_type_ids", "mm_token_type_ids")
 
 _SINGLE_TURN = ["self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"]
 
@@ -186,6 +190,35 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             "azr_metrics": [self.selfplay.metrics] * len(self._rollouts),
         }
 
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Any, Any]:
+        """The same numbers, computed over rows sorted by length in chunks cut to their longest.
+
+        A round mixes answers of three tokens with worked ones of a hundred, and most of a padded batch is padding.
+        """
+        if args or len(input_ids) < 2 * CHUNKS or any(value is not None for key, value in kwargs.items() if key in _IMAGES):
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        lengths = attention_mask[:, -logits_to_keep:].sum(1)
+        order = torch.argsort(lengths, stable=True)
+        parts = []
+        for rows in order.tensor_split(CHUNKS):
+            spare = logits_to_keep - max(1, int(lengths[rows].max()))
+            end = input_ids.shape[1] - spare
+            found = super()._get_per_token_logps_and_entropies(
+                model, input_ids[rows, :end], attention_mask[rows, :end], logits_to_keep - spare, **kwargs
+            )
+            parts.append([None if t is None else _widen(t, spare) for t in found])
+        back = torch.argsort(order)
+        logps, entropies, losses = zip(*parts, strict=True)
+        return (
+            torch.cat(logps)[back],
+            None if entropies[0] is None else torch.cat(entropies)[back],
+            None if losses[0] is None else torch.stack(losses).mean(),
+        )
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         mine = [
@@ -202,6 +235,10 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         if self.accelerator.is_main_process:
             self._record(everyone)
         return output
+
+
+def _widen(values: torch.Tensor, spare: int) -> torch.Tensor:
+    return torch.nn.functional.pad(values, (0, spare)) if values.dim() == 2 else values
 
 
 def _play(prompts: list[str], trainer: SelfPlayTrainer) -> dict[str, Any]:

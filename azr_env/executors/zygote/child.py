@@ -69,9 +69,9 @@ def warm(kit: Kit) -> None:
     Runs only the text above. Without it every child resolves symbols and specialises byte code on pages of its own.
     """
     kept = sys.modules["__main__"], sys.getrecursionlimit()
-    call = kit.encode(([1, 2, 3, 4], "a cd e", {"x": 1.5}))
+    call = kit.encode(([1, 2, 3, 4], "a cd e", {"x": 1.5}), True)
     for _ in range(_WARM_ROUNDS):
-        run(kit, _WARM, [call, kit.encode(("x",))], 1 << 16, lambda *_: True)
+        run(kit, _WARM, [call, kit.encode(("x",), True)], 1 << 16, lambda *_: True)
     sys.modules["__main__"] = kept[0]
     sys.setrecursionlimit(kept[1])
     gc.disable()
