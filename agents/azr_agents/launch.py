@@ -33,6 +33,8 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
     Raises:
         AzrError: settings that cannot work.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: azr train runs in one process so far; start it without torchrun")
     _quiet()
     console = Console(width=None if sys.stdout.isatty() else 120)
     resume = _value(args, "--resume")

@@ -1,4 +1,4 @@
-"""Rows that warm up the base for prime inversion: x * y = 1 (mod p), p a prime up to 97.
+"""Rows that warm up the base for prime inversion: x * y = 1 (mod p), p a prime up to 61.
 
 Deduction and abduction are worked by the extended Euclidean algorithm. The state is
 two remainders and the sizes of their two coefficients; one step is
@@ -19,7 +19,7 @@ those of N too: then k * q is N. Example:
     <think> 18 17 1.70 1.36 3.05 19 95 18 23 35 8 29 45 13 ... 61 5 3</think> 61
 
 No row contains a fact that is held out or reserved for training. Facts with a composite modulus
-or a prime above 97 are free, and so are single divisions in drills.
+or a prime above 61 are free, and so are single divisions in drills.
 """
 
 from math import gcd
@@ -30,8 +30,8 @@ from azr_agents import heldout
 from azr_agents.tiny.rows import DRILL, MARKER, MODES, PLAIN_WORKED, Question, Row, draw_kind, pick, worked
 from azr_agents.tiny.tokenizer import THINK
 
-LIMIT = 97
-WIDEST = 113
+LIMIT = 61
+WIDEST = 73
 """The largest modulus in the corpus; those above `LIMIT` only add material."""
 HELDOUT_PRIMES = (53, 83)
 
@@ -118,7 +118,7 @@ class PrimeInversion:
     """The corpus and the questions of prime inversion."""
 
     name = "prime_inversion"
-    longest = 116
+    longest = 80
 
     def __init__(self) -> None:
         self._moduli: dict[int, list[int]] = {}
@@ -129,7 +129,6 @@ class PrimeInversion:
         self._primes = [p for p in PRIMES if p in self._moduli and p <= LIMIT]
         self._others = [n for n in self._moduli if n not in self._primes]
         self._pairs = [(p, x) for p in PRIMES for x in range(1, p) if self._pair_is_free(x, pow(x, -1, p))]
-        self._searches = [text for p, x in self._pairs if (text := search_trace(x, pow(x, -1, p)))]
         self._tasks = {
             p: [x for x in range(1, p) if part(p, x) != "heldout"]
             for p in PRIMES
@@ -141,14 +140,15 @@ class PrimeInversion:
         return all(is_free(q, x) for q in solutions(x, y))
 
     def row(self, rng: np.random.Generator, progress: float) -> Row:
+        """The next row of the corpus."""
         kind = draw_kind(rng, progress)
         if kind == "propose":
             return self._propose(rng)
         if kind == "drill":
-            return self._drill_euclid(rng) if rng.random() < 0.6 else self._drill_search(rng)
+            return self._drill_euclid(rng) if rng.random() < 0.5 else self._drill_search(rng)
         marked = kind == "worked"
         steps = marked or rng.random() < PLAIN_WORKED
-        row = self._induction(rng, steps) if rng.random() < 0.33 else self._inversion(rng, steps)
+        row = self._induction(rng, steps) if rng.random() < 0.4 else self._inversion(rng, steps)
         return Row(MARKER + row.prompt, row.completion) if marked else row
 
     def _inversion(self, rng: np.random.Generator, steps: bool) -> Row:
@@ -168,6 +168,7 @@ class PrimeInversion:
 
     @staticmethod
     def _drill_euclid(rng: np.random.Generator) -> Row:
+        """One to three steps of the algorithm from any state."""
         while True:
             r0 = int(rng.integers(3, WIDEST + 1))
             r1 = int(rng.integers(1, r0))
@@ -203,16 +204,19 @@ class PrimeInversion:
         return p, pick(rng, self._tasks[p])
 
     def questions(self, mode: str, count: int, seed: int) -> list[Question]:
+        """Up to `count` held-out facts, asked in `mode`."""
         rng = np.random.default_rng(seed)
         facts = [(p, x) for p in PRIMES if p <= LIMIT for x in range(1, p) if part(p, x) == "heldout"]
         chosen = [facts[i] for i in rng.permutation(len(facts))[:count]]
         return [question(mode, p, x) for p, x in chosen]
 
     def proposer_prompts(self, mode: str, count: int, seed: int) -> list[str]:
+        """`count` prompts with one reference each."""
         rng = np.random.default_rng(seed)
         return [proposer_prompt(mode, self._task(rng)) for _ in range(count)]
 
     def proposes(self, mode: str, completion: str) -> bool:
+        """Whether the proposal is a prime up to `LIMIT` and an input below it."""
         program, _, value = completion.partition("\ninput: ")
         p, x = _number(program.removeprefix(" ")), _number(value)
         return p is not None and x is not None and p <= LIMIT and p > 2 and is_prime(p) and 1 <= x < p

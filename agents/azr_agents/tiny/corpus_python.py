@@ -31,7 +31,7 @@ ASKED_DEPTHS = (2, 6)
 """Of the held-out questions."""
 RANGE = range(-20, 71)
 """Every value on the way in deduction and abduction."""
-OUTPUTS = range(-40, 100)
+OUTPUTS = range(-30, 80)
 """Outputs in induction."""
 SHOWN, HIDDEN = 4, 4
 """Pairs in an induction prompt, and pairs kept back to grade on."""
@@ -51,6 +51,7 @@ class Python:
     longest = 112
 
     def row(self, rng: np.random.Generator, progress: float) -> Row:
+        """The next row of the corpus."""
         deepest = 3 if progress < 0.1 else DEPTHS[1]
         kind = draw_kind(rng, progress)
         if kind == "propose":
@@ -107,7 +108,11 @@ class Python:
         return Row(prompt, f" {before[0]}" if before and abs(before[0]) < 100 else "!")
 
     def _drill_trial(self, rng: np.random.Generator) -> Row:
-        """The trial of any g on the pairs of a program; at times on pairs of no program."""
+        """The opening, or the trial of any g on the pairs of a program; at times on pairs of no program."""
+        if rng.random() < 0.5:
+            xs = [int(x) for x in rng.permutation(len(INPUTS))[:SHOWN] + INPUTS.start]
+            ys = [int(y) for y in rng.integers(-20, 70, size=SHOWN)]
+            return Row(f"{DRILL}{induction_prompt(xs, ys)}{THINK}", traces.differences(ys))
         while True:
             program, inner, xs, ys = affine_task(rng)
             xs, ys = xs[:SHOWN], ys[:SHOWN]
@@ -138,6 +143,7 @@ class Python:
                 return row
 
     def questions(self, mode: str, count: int, seed: int) -> list[Question]:
+        """`count` different questions about held-out programs."""
         rng = np.random.default_rng(seed)
         found: dict[str, Question] = {}
         while len(found) < count:
@@ -152,6 +158,7 @@ class Python:
         return list(found.values())
 
     def proposer_prompts(self, mode: str, count: int, seed: int) -> list[str]:
+        """`count` prompts: one reference, or in induction the program that wants inputs."""
         rng = np.random.default_rng(seed)
         prompts = []
         for _ in range(count):
@@ -163,6 +170,7 @@ class Python:
         return prompts
 
     def proposes(self, mode: str, completion: str) -> bool:
+        """Whether the proposal is a program that evaluates on its input; in induction, eight different inputs."""
         if mode == "induction":
             inputs = [integer(text) for text in completion.split("\ninput:")]
             return None not in inputs and len(set(inputs)) == len(inputs) == SHOWN + HIDDEN
@@ -199,22 +207,27 @@ def affine_task(rng: np.random.Generator) -> tuple[Program, Step | None, list[in
 
 
 def deduction_prompt(source: str, x: int) -> str:
+    """Asks for the output."""
     return f"program: {source}\ninput: {x}\noutput:"
 
 
 def abduction_prompt(source: str, y: int) -> str:
+    """Asks for an input."""
     return f"program: {source}\noutput: {y}\ninput:"
 
 
 def induction_prompt(xs: list[int], ys: list[int]) -> str:
+    """Asks for the program behind the pairs."""
     return "".join(f"input: {x}\noutput: {y}\n" for x, y in zip(xs, ys, strict=True)) + "program:"
 
 
 def inputs_prompt(source: str) -> str:
+    """Asks for inputs that tell much about a program."""
     return f"program: {source}\npropose induction\ninput:"
 
 
 def proposer_prompt(mode: str, reference: tuple[str, Value] | None) -> str:
+    """Asks for a program and one input, after at most one reference."""
     shown = f"program: {reference[0]}\ninput: {reference[1]}\n" if reference else ""
     return f"{shown}propose {mode}\nprogram:"
 

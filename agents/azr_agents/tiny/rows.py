@@ -81,13 +81,13 @@ def pick(rng: np.random.Generator, items: "list[_Item] | tuple[_Item, ...]") -> 
 
 
 def draw_kind(rng: np.random.Generator, progress: float) -> Kind:
-    """The kind of the next row: 8 % proposals, 12 % drills (at first 30 %), 20 % plain, the rest worked."""
+    """The kind of the next row: 8 % proposals, 20 % drills (at first 30 %), 18 % plain, the rest worked."""
     draw = rng.random()
     if draw < 0.08:
         return "propose"
-    if draw < (0.38 if progress < 0.15 else 0.20):
+    if draw < (0.38 if progress < 0.15 else 0.28):
         return "drill"
-    return "plain" if draw > 0.80 else "worked"
+    return "plain" if draw > 0.82 else "worked"
 
 
 def worked(steps: str, answer: str) -> str:

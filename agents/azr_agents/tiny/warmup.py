@@ -23,7 +23,6 @@ from azr_agents.tiny import tokenizer as tiny_tokenizer
 from azr_agents.tiny.corpus_prime_inversion import PrimeInversion
 from azr_agents.tiny.corpus_python import Python
 from azr_agents.tiny.muon import Muon
-from azr_agents.tiny.numbers import seed_embedding
 from azr_agents.tiny.rows import Corpus, Row
 
 CORPORA: dict[str, Callable[[], Corpus]] = {"prime_inversion": PrimeInversion, "python": Python}
@@ -71,7 +70,6 @@ def build_model(settings: Settings, vocabulary: PreTrainedTokenizerFast) -> Llam
     )
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(config)
-    seed_embedding(model.model.embed_tokens.weight, vocabulary.get_vocab())
     model.generation_config = GenerationConfig(pad_token_id=pad, eos_token_id=eos)
     return model
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import warnings
+from functools import lru_cache
 
 from azr_env.types import Rejection
 
@@ -32,6 +33,9 @@ FORBIDDEN_NAMES = frozenset(
 )
 """Names that a program may not mention."""
 
+_ORDINARY_NAMES = frozenset("input id vars help exit quit".split())
+"""Forbidden names that are usual names of variables too: allowed in a program that binds them."""
+
 _DUNDER_ATTRIBUTES = frozenset(
     "__init__ __name__ __len__ __eq__ __lt__ __iter__ __next__ __add__ __getitem__ __str__ __repr__ __hash__".split()
 )
@@ -53,25 +57,29 @@ def parse(program: str) -> ast.Module | Rejection:
     return tree
 
 
-def check(program: str, entry: str = "f") -> Rejection | None:
+def check(program: str, parameters: bool = True) -> Rejection | None:
     """Why a program is refused before it is run, or ``None``.
 
-    It must parse, keep to the size limits, define the function ``entry`` at top level with at least one
-    parameter, and mention nothing forbidden.
+    It must parse, keep to the size limits, define the function ``f`` at top level, and mention nothing forbidden. A
+    name that the program binds itself, as a parameter called ``input``, is its own and not the forbidden one.
+
+    Args:
+        parameters: whether ``f`` must take at least one parameter, as a proposal must.
     """
     tree = parse(program)
     if isinstance(tree, Rejection):
         return tree
+    allowed = _ORDINARY_NAMES & _bound_names(tree)
     for node in ast.walk(tree):
         found = _forbidden(node)
-        if found:
+        if found and not (isinstance(node, ast.Name) and node.id in allowed):
             return Rejection("forbidden", found)
-    entries = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry]
+    entries = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "f"]
     if not entries:
-        return Rejection("entry", f"no top-level function {entry}")
+        return Rejection("entry", "no top-level function f")
     arguments = entries[-1].args
-    if not (arguments.posonlyargs or arguments.args or arguments.vararg):
-        return Rejection("entry", f"{entry} takes no positional argument")
+    if parameters and not (arguments.posonlyargs or arguments.args or arguments.vararg):
+        return Rejection("entry", "f takes no positional argument")
     return None
 
 
@@ -95,6 +103,7 @@ def _forbidden(node: ast.AST) -> str:
     return ""
 
 
+@lru_cache(maxsize=16_384)
 def normalise(program: str) -> str:
     """A text that is equal for programs that differ only in layout, comments, docstrings and local names.
 

@@ -111,7 +111,7 @@ class PythonDomain:
 
     def _job(self, claim: Claim) -> Job | Verdict:
         if BLANK[claim.task.mode] is Slot.PROGRAM:
-            rejection = admission.check(claim.program)
+            rejection = admission.check(claim.program, parameters=False)
             if rejection is not None:
                 return Verdict(Status.REJECTED, f"{rejection.reason}: {rejection.detail}")
         try:

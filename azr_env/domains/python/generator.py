@@ -25,7 +25,7 @@ INPUTS = range(0, 13)
 """Integers that `random_input` draws."""
 SLOPES = (1, 2, 3, 4, 5, -1, -2)
 """Of affine programs."""
-OFFSETS = range(-15, 26)
+OFFSETS = range(-9, 16)
 """Of affine programs."""
 
 Value = int | str | list[int]

@@ -52,7 +52,7 @@ class Kit:
 
 
 def confine(kit: Kit, results: int, timeout_s: float, memory_mib: int) -> None:
-    """Keeps the descriptor of the results and nothing else; sets this job's limits; gives up fork, kill and the like."""
+    """Keeps the descriptor of the results and no other; sets this job's limits; gives up fork, kill and the like."""
     os.dup2(results, RESULTS_FD, False)
     os.closerange(RESULTS_FD + 1, 1 << 16)
     cpu, space = int(timeout_s) + 2, memory_mib << 20
@@ -112,9 +112,10 @@ def _lookup(module: types.ModuleType) -> Callable[..., object]:
 
 def _depth() -> int:
     """Frames from here outwards, less this one: what stands below ``_call``'s frame."""
-    depth, frame = 0, sys._getframe()
-    while frame is not None:
-        depth, frame = depth + 1, frame.f_back  # type: ignore[assignment]
+    depth = 0
+    frame: types.FrameType | None = sys._getframe()
+    while frame:
+        depth, frame = depth + 1, frame.f_back
     return depth
 
 

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Final
 
 from azr_env.errors import ExecutorClosedError, SettingError
-from azr_env.executors.zygote.connection import Server
 from azr_env.executors.zygote.dispatch import Slot, Ticket, dispatch
 from azr_env.executors.zygote.reports import LEVEL
 from azr_env.types import Job, Outcome, OutcomeStatus
@@ -59,7 +58,7 @@ class ZygoteExecutor:
             raise SettingError(f"workers={workers} must be at least 1, or None for one per core")
         if cache_size < 0:
             raise SettingError(f"cache_size={cache_size} must be at least 0; 0 switches the cache off")
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self._workers = workers or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
         self._cache_size = cache_size
         self._simulate_missing: str | None = None  # for tests: the name of a layer that is to fail
         self._begin()

@@ -25,7 +25,9 @@ _HINTS = {
     "user namespace": "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1 or "
     "kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces>0), or start the container with a "
     "seccomp profile that permits unshare",
-    "mount namespace": "let the container mount (a seccomp or AppArmor profile that permits mount and pivot_root)",
+    "mount namespace": "permit mount and pivot_root inside user namespaces (the container's seccomp or AppArmor "
+    "profile; on Ubuntu also sysctl kernel.apparmor_restrict_unprivileged_userns=0)",
+    "no uid 0": "let the process map uid 65534",
     "landlock": "boot a kernel of 5.13 or later with landlock in CONFIG_LSM or lsm=",
     "seccomp": "run on x86_64 or aarch64 with CONFIG_SECCOMP_FILTER",
 }
@@ -179,6 +181,9 @@ class Server:
             size, ticket, ending, status = frames.REPLY.unpack_from(self._in, at)
             if not self.pending or ticket != self.pending[0][0]:
                 raise ServerDied(f"answer {ticket} is not the one that is due")
+            job = self.pending[0][1]
+            if size > frames.most_bytes(len(job.calls), job.limits.output_kib * 1024) + _READ:
+                raise ServerDied(f"an answer of {size} bytes")
             start = at + frames.REPLY.size
             if len(self._in) < start + size:
                 break

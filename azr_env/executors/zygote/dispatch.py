@@ -69,11 +69,19 @@ class _Batch:
         ticket = self.tickets[number]
         ticket.failures += 1
         if ticket.failures > RETRIES:
-            infra = Outcome(status=OutcomeStatus.INFRA, detail=reason, level=LEVEL)
-            self.answer(number, [infra] * len(ticket.job.calls))
+            self._end_as_infra(number, reason)
         else:
             self.retries += 1
             self.waiting[ticket.job.lane].appendleft(number)
+
+    def give_up(self, lane: int, reason: str) -> None:
+        """No server of the lane can be had any more."""
+        while self.waiting[lane]:
+            self._end_as_infra(self.waiting[lane].popleft(), reason)
+
+    def _end_as_infra(self, number: int, reason: str) -> None:
+        infra = Outcome(status=OutcomeStatus.INFRA, detail=reason, level=LEVEL)
+        self.answer(number, [infra] * len(self.tickets[number].job.calls))
 
 
 def dispatch(tickets: list[Ticket], slots: list[Slot], simulate_missing: str | None = None) -> int:
@@ -93,9 +101,10 @@ def dispatch(tickets: list[Ticket], slots: list[Slot], simulate_missing: str | N
             slot.started(simulate_missing)
         for slot in slots:
             _greet(slot)
+        usable = list(slots)
         while batch.open:
-            _feed(batch, slots, simulate_missing)
-            _listen(batch, slots)
+            _feed(batch, usable, simulate_missing)
+            _listen(batch, usable)
     finally:
         for slot in slots:
             if slot.server and slot.server.pending:  # interrupted: its answers would reach the next batch
@@ -112,19 +121,21 @@ def _greet(slot: Slot) -> None:
 
 
 def _feed(batch: _Batch, slots: list[Slot], simulate_missing: str | None) -> None:
-    """Tops up every server's window, evenly."""
+    """Replaces dead servers, and tops up every server's window, evenly."""
+    for slot in [slot for slot in slots if slot.server is None and batch.waiting.get(slot.lane)]:
+        try:
+            slot.started(simulate_missing)
+            _greet(slot)
+        except ExecutorUnavailableError as exc:  # it could start before: a passing failure, so no exception
+            slots.remove(slot)
+            if all(other.lane != slot.lane for other in slots):
+                batch.give_up(slot.lane, str(exc))
     for depth in range(1, WINDOW + 1):
         for slot in slots:
             queue = batch.waiting.get(slot.lane)
-            if not queue:
-                continue
-            if slot.server is None:
-                slot.started(simulate_missing)
-                _greet(slot)
-            server = slot.started()
-            if len(server.pending) < depth:
+            if queue and slot.server and len(slot.server.pending) < depth:
                 number = queue.popleft()
-                server.submit(number, batch.tickets[number].job)
+                slot.server.submit(number, batch.tickets[number].job)
     for slot in slots:
         if slot.server:
             try:

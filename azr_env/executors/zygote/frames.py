@@ -30,6 +30,11 @@ EXIT_MEMORY = 71
 """Exit status of a child that had no memory left to say so."""
 
 
+def most_bytes(calls: int, output_bytes: int) -> int:
+    """More than a child may write for its calls; the server stops reading beyond."""
+    return calls * (max(output_bytes, MAX_DETAIL) + MARK.size) + (1 << 16)
+
+
 def pack_texts(texts: list[str]) -> bytes:
     """Each text with its length before it."""
     parts = []

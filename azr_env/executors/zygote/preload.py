@@ -1,7 +1,7 @@
 """What programs may import without touching the disk. Standard library only: loaded by its path.
 
 The rest of the standard library and its codecs can be read, so they import too, some milliseconds slower. Every
-megabyte here adds about 0.07 ms to every fork, hence no ``dataclasses`` (it brings the compiler's tools) and no ``idna``.
+page here costs every fork, hence no ``dataclasses`` (it brings the compiler's tools) and no ``idna``.
 Modules that need a shared library from outside (``ssl``, ``sqlite3``) do not import.
 """
 

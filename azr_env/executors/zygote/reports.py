@@ -57,27 +57,27 @@ def _outcome(status: OutcomeStatus, value: str = "", detail: str = "") -> Outcom
 
 
 def _finished(job: Job, body: bytes, whole: bool) -> list[Outcome]:
-    """The outcomes of complete frames. A frame cut short is a forgery only if the child ended ``whole``."""
+    """The outcomes of complete frames. A last frame cut short is a forgery only if the child ended ``whole``."""
     found: list[Outcome] = []
     at, end = len(frames.LOCKED), len(body)
     while at < end:
         if len(found) == len(job.calls):
             raise _Forged("more results than calls")
-        if at + frames.MARK.size > end:
-            break
-        mark, size = frames.MARK.unpack_from(body, at)
-        status = _STATUS.get(mark)
-        if status is None:
-            raise _Forged(f"status {mark}")
-        if size > (job.limits.output_kib * 1024 if status is OutcomeStatus.OK else frames.MAX_DETAIL):
-            raise _Forged(f"a result of {size} bytes")
-        at += frames.MARK.size
-        if at + size > end:
-            break
-        found.append(_read(status, body[at : at + size]))
-        at += size
-    if whole and (at != end or len(found) < len(job.calls)) and found:
-        raise _Forged("results cut short by an orderly end")
+        text_at = at + frames.MARK.size
+        if text_at <= end:
+            mark, size = frames.MARK.unpack_from(body, at)
+            status = _STATUS.get(mark)
+            if status is None:
+                raise _Forged(f"status {mark}")
+            if size > (job.limits.output_kib * 1024 if status is OutcomeStatus.OK else frames.MAX_DETAIL):
+                raise _Forged(f"a result of {size} bytes")
+            if text_at + size <= end:
+                found.append(_read(status, body[text_at : text_at + size]))
+                at = text_at + size
+                continue
+        if whole:
+            raise _Forged("a result cut short")
+        break
     return found
 
 

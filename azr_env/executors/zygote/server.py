@@ -10,6 +10,7 @@ fork: a child finds no other job in its memory.
 
 from __future__ import annotations
 
+import builtins
 import gc
 import json
 import os
@@ -22,12 +23,13 @@ from types import ModuleType
 HERE = os.path.dirname(os.path.abspath(__file__))
 _SMALL = 1 << 16  # the buffer's usual size; also how much a read asks for
 _POLL_SLICE_MS = 4
+_exit = os._exit  # before any program runs: one may put another function in its place
 
 
 def load(name: str, path: str) -> ModuleType:
     """Runs a file as a module that no program finds in ``sys.modules``, with builtins of its own."""
     module = ModuleType(name)
-    module.__dict__["__builtins__"] = dict(__builtins__.__dict__)  # type: ignore[attr-defined]
+    module.__dict__["__builtins__"] = dict(builtins.__dict__)
     module.__file__ = path
     with open(path, encoding="utf-8") as file:
         exec(compile(file.read(), path, "exec", dont_inherit=True), module.__dict__)
@@ -119,8 +121,7 @@ def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock
         buffer.wipe(length)
         ending, size, status = frames.NO_FORK, 0, 0
         if pid > 0:
-            allowed = calls * (max(most, frames.MAX_DETAIL) + frames.MARK.size) + _SMALL
-            ending, size = collect(results, timeout_s, allowed, buffer, frames)
+            ending, size = collect(results, timeout_s, frames.most_bytes(calls, most), buffer, frames)
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
         os.close(results)
@@ -129,9 +130,7 @@ def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock
         buffer.wipe(size)
 
 
-def run_child(
-    kit: object, child: ModuleType, body: memoryview, results: int, job: tuple[float, int, int, int]
-) -> None:
+def run_child(kit: object, child: ModuleType, body: memoryview, results: int, job: tuple[float, int, int, int]) -> None:
     """The child's whole life: confined, it runs its job and exits without any clean-up that a program could hook."""
     status = 1
     timeout_s, memory_mib, most, calls = job
@@ -143,7 +142,7 @@ def run_child(
     except MemoryError:
         status = kit.frames.EXIT_MEMORY  # type: ignore[attr-defined]
     finally:
-        os._exit(status)
+        _exit(status)
 
 
 def readable_paths() -> list[str]:
@@ -262,6 +261,7 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001
         say(fd, {"missing": "start-up", "reason": f"{type(exc).__name__}: {exc} (in {innermost(exc)})"})
         os._exit(1)
+    options.clear()
     say(fd, {"layers": {**layers, "seccomp": "allow-list, stricter in the child", "parent-death signal": "SIGKILL"}})
     serve(fd, wire, frames, child, lock)
 

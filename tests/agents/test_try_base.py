@@ -1,0 +1,72 @@
+import traceback, io, contextlib, time
+def test_base(base_model, loaded, domain, recipe, tmp_path, capsys):
+    from azr_agents import cli
+    def go(*args, recipe_changes=None):
+        t=time.time()
+        try:
+            code = cli.main(list(args))
+        except SystemExit as e:
+            code = f"SystemExit {e.code}"
+        except BaseException as e:
+            code = "TRACEBACK " + repr(e)
+            traceback.print_exc(limit=-3)
+        out = capsys.readouterr()
+        with capsys.disabled():
+            print("=====", [a[-60:] for a in args], "->", code, f"{time.time()-t:.1f}s")
+            print(out.out[-500:]); print("ERR:", out.err[-900:])
+    n=0
+    def t(**kw):
+        return ["train","--config",str(recipe(**kw))]
+    go(); go("--help"); go("tarin"); go("train", "--domain", "prime_inversio"); go("train","--domain","foo","--model","x")
+    O=["--output_dir", str(tmp_path/"r1")]
+    go(*t(domain="prime_inversio"), *O)
+    go(*t(style="papr"), *O)
+    go(*t(learnability="azrr"), *O); go("train","--config",str(recipe()), "--learnability","azrr","--output_dir",str(tmp_path/"r2"))
+    go(*t(), "--advantage","trr","--output_dir",str(tmp_path/"r3"))
+    go(*t(), "--eviction","lifo","--output_dir",str(tmp_path/"r4"))
+    go(*t(), "--verifier","exact","--output_dir",str(tmp_path/"r5"))
+    go(*t(), "--tasks","nope","--output_dir",str(tmp_path/"r5"))
+    go(*t(), "--tasks","builtin:prims=3","--output_dir",str(tmp_path/"r5b"))
+    go(*t(), "--model","/no/such/model","--output_dir",str(tmp_path/"r6"))
+    go(*t(), "--model","no-such-org/no-such-model","--output_dir",str(tmp_path/"r6"))
+    go(*t(), "--model","embedded","--domain","python","--domain_options","","--output_dir",str(tmp_path/"r6"))
+    go("train", "--model","/no/such/model")
+    go(*t(), "--num_generations","5","--output_dir",str(tmp_path/"r7"))
+    go(*t(), "--num_generations","8","--output_dir",str(tmp_path/"r7"))
+    go(*t(), "--num_generations","1","--output_dir",str(tmp_path/"r7"))
+    go(*t(steps_per_generation=2,per_device_train_batch_size=18), "--save_steps","3","--gradient_accumulation_steps","1","--output_dir",str(tmp_path/"r8"))
+    go(*t(), "--per_device_train_batch_size","10","--output_dir",str(tmp_path/"r9"))
+    go(*t(), "--per_device_train_batch_size","16","--output_dir",str(tmp_path/"r9"))
+    go(*t(), "--per_device_train_batch_size","12","--output_dir",str(tmp_path/"r9"))
+    go(*t(), "--domain_options","max_prime","--output_dir",str(tmp_path/"r10"))
+    go(*t(), "--domain_options","max_prime=two","--output_dir",str(tmp_path/"r10"))
+    go(*t(), "--domain_options","max_prim=13","--output_dir",str(tmp_path/"r10"))
+    go(*t(), "--nonsense","1","--output_dir",str(tmp_path/"r11"))
+    go("train","--config","/no/such.yaml"); go("train","--config")
+    (tmp_path/"bad.yaml").write_text("a: [1, 2\nb: }")
+    go("train","--config",str(tmp_path/"bad.yaml"))
+    (tmp_path/"list.yaml").write_text("- 1\n- 2\n")
+    go("train","--config",str(tmp_path/"list.yaml"))
+    (tmp_path/"bin.yaml").write_bytes(b"\xff\xfe\x00abc\x80")
+    go("train","--config",str(tmp_path/"bin.yaml"))
+    go(*t(frobnicate=3))
+    go(*t(solver_rows="many"))
+    go(*t(solver_rows=2.5), "--output_dir",str(tmp_path/"r12"))
+    go(*t(references=None), "--references", "x")
+    go("train","--config",str(tmp_path))
+    (tmp_path/"full").mkdir(); (tmp_path/"full"/"x").write_text("")
+    go(*t(), "--output_dir", str(tmp_path/"full"))
+    go(*t(), "--output_dir", str(tmp_path/"bad.yaml"))
+    go(*t(), "--output_dir", "/proc/nope/x")
+    go("train","--resume", str(tmp_path/"full")); go("train","--resume","/no/such"); go("train","--resume"); go("train","--resume",str(tmp_path),"--max_steps","3")
+    (tmp_path/"full"/"run.json").write_text("[]"); go("train","--resume", str(tmp_path/"full"))
+    (tmp_path/"full"/"run.json").write_text('{"schema": 1}'); go("train","--resume", str(tmp_path/"full"))
+    (tmp_path/"full"/"run.json").write_text('{"schema": 99, "argv": []}'); go("train","--resume", str(tmp_path/"full"))
+    (tmp_path/"full"/"run.json").write_text('{"schema": 1, "argv": []}'); go("train","--resume", str(tmp_path/"full"))
+    go(*t(), "--eval_samples", "0", "--output_dir",str(tmp_path/"r13"))
+    go(*t(), "--seed", "-1", "--output_dir",str(tmp_path/"r14"))
+    go(*t(), "--proposer_rows", "-1", "--output_dir",str(tmp_path/"r14"))
+    go(*t(), "--max_steps", "-1", "--output_dir",str(tmp_path/"r15"))
+    go(*t(), "--capacity", "0", "--output_dir",str(tmp_path/"r16"))
+    go(*t(), "--output-dir",str(tmp_path/"r17"))
+    go("train","--help")
