@@ -100,7 +100,8 @@ class TaskBuffer:
                 version, tables = SCHEMA_VERSION, _TABLES
         except sqlite3.DatabaseError as exc:
             raise BufferSchemaError(
-                f"{self.path} cannot be opened as a task buffer: {exc}. Give the buffer file of a run directory, or a new path."
+                f"{self.path} cannot be opened as a task buffer: {exc}. Give the buffer file of a run "
+                f"directory, or a new path."
             ) from None
         if version != SCHEMA_VERSION or not tables >= _TABLES:
             db.close()
@@ -129,7 +130,9 @@ class TaskBuffer:
         """
         last = self.last_step()
         if self._step is not None or (last is not None and number <= last):
-            raise SettingError(f"step {number} cannot begin: step {last if self._step is None else self._step} came before")
+            raise SettingError(
+                f"step {number} cannot begin: step {last if self._step is None else self._step} came before"
+            )
         self._begin()
         self._step = number
         try:
@@ -146,7 +149,8 @@ class TaskBuffer:
     def add(self, items: Iterable[tuple[Task, str]], rng: np.random.Generator) -> list[Task]:
         """Adds (task, identity) pairs in order and returns the tasks that were new and kept.
 
-        A task whose identity is live in its mode is left out, and so is a newcomer that the reservoir passes over. ``rng`` decides reservoir eviction.
+        A task whose identity is live in its mode is left out, and so is a newcomer that the reservoir passes over.
+        ``rng`` decides reservoir eviction.
 
         Raises:
             SettingError: outside of :meth:`step`.
@@ -185,7 +189,18 @@ class TaskBuffer:
         self._db.execute(
             "INSERT INTO tasks (id, domain, mode, identity, program, examples, shown, message, born, place) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (task.id, task.domain, task.mode, identity, _text(task.program), examples, task.shown, _text(task.message), self._step, place),
+            (
+                task.id,
+                task.domain,
+                task.mode,
+                identity,
+                _text(task.program),
+                examples,
+                task.shown,
+                _text(task.message),
+                self._step,
+                place,
+            ),
         )
         return True
 

@@ -35,9 +35,7 @@ def grade(
     """Grades of (task, completion) pairs, in order; one call of the verifier for all of them."""
     answers = [parse_answer(completion, style, task.mode, domain.fences) for task, completion in attempts]
     readable = [
-        (task, answer)
-        for (task, _), answer in zip(attempts, answers, strict=True)
-        if not isinstance(answer, Malformed)
+        (task, answer) for (task, _), answer in zip(attempts, answers, strict=True) if not isinstance(answer, Malformed)
     ]
     verdicts = iter(verifier.verify(readable) if readable else [])
     grades = []

@@ -6,7 +6,8 @@ dict, so there its pairs keep their order (``ordered``). Runs inside the sandbox
 from this package, and no recursion that depends on the interpreter's limit beyond ``MAX_DEPTH``.
 
 Grammar: ``N`` None, ``T`` ``F`` booleans, ``i<hex>;`` int, ``f<float.hex>;`` or ``fnan;``, ``c<hex>,<hex>;`` complex,
-``s<code points>:<text>`` str, ``b<hex>;`` bytes, and ``[..]`` list, ``(..)`` tuple, ``{kv..}`` dict, ``<..>`` set, ``/..\\`` frozenset.
+``s<code points>:<text>`` str, ``b<hex>;`` bytes, and ``[..]`` list, ``(..)`` tuple, ``{kv..}`` dict, ``<..>`` set,
+``/..\\`` frozenset.
 """
 
 from __future__ import annotations

@@ -72,7 +72,11 @@ def main(
     bars: Mapping[str, Bar],
     arguments: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:
-    """Runs a benchmark from its command line. Returns the exit code: 1 if ``--check`` finds a figure short of its bar."""
+    """Runs a benchmark from its command line.
+
+    Returns:
+        The exit code: 1 if ``--check`` finds a figure short of its bar, or not measured.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a small version, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures there")
@@ -104,13 +108,16 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     texts = [list(columns), *[[_text(cell) for cell in row] for row in rows]]
     widths = [max(len(row[k]) for row in texts) for k in range(len(columns))]
     for number, row in enumerate(texts):
-        print("  ".join(cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip())
+        cells = [cell.ljust(widths[k]) if k == 0 else cell.rjust(widths[k]) for k, cell in enumerate(row)]
+        print("  ".join(cells).rstrip())
         if number == 0:
             print("  ".join("-" * width for width in widths))
 
 
 def _text(cell: object) -> str:
-    return f"{cell:,.3g}" if isinstance(cell, float) and abs(cell) < 1000 else f"{cell:,.0f}" if isinstance(cell, float) else str(cell)
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.3g}" if abs(cell) < 1000 else f"{cell:,.0f}"
 
 
 def _processor() -> str:

@@ -2,8 +2,8 @@
 
     python benchmarks/cruxeval_gold.py --check
 
-Each program is asked in all three modes with its key as the answer, then with a mutated key. Twelve inputs are expressions
-and no literals; what happens to each is listed. Nothing is cached.
+Each program is asked in all three modes with its key as the answer, then with a mutated key. Twelve inputs are
+expressions and no literals; what happens to each is listed. Nothing is cached.
 """
 
 from __future__ import annotations
@@ -86,8 +86,14 @@ def measure(options: argparse.Namespace) -> Report:
     for text, modes in refused.items():
         report.notes.append(f"  {text}")
         report.notes += [f"    {mode}: {what}" for mode, what in modes.items()]
-    report.notes.insert(1, f"inputs that are no literals: {len(refused)}. As an answer such a text is refused, never evaluated;")
-    report.notes.insert(2, "as a task's own input it cannot be run, which is our task's fault and no answer's: an error, never 'incorrect'.")
+    report.notes.insert(
+        1, f"inputs that are no literals: {len(refused)}. As an answer such a text is refused, never evaluated;"
+    )
+    report.notes.insert(
+        2,
+        "as a task's own input it cannot be run, which is our task's fault and no answer's: an error,"
+        " never 'incorrect'.",
+    )
     executor.close()
     return report
 

@@ -44,12 +44,17 @@ def measure(options: argparse.Namespace) -> Report:
         shutil.rmtree(folder)
     report.figures["slowest_minutes"] = max(minutes)
     report.figures["smallest_in_domain_gain_points"] = min(gains)
-    report.notes.append("sampled at temperature 1; intervals by bootstrap over tasks; 'in_domain' tasks lie in the range that training draws from,")
+    report.notes.append(
+        "sampled at temperature 1; intervals by bootstrap over tasks; 'in_domain' tasks lie in the "
+        "range that training draws from,"
+    )
     report.notes.append("'heldout' tasks are never in the base's warm-up and never admitted to the buffer")
     return report
 
 
-def _rows(report: Report, seed: int, minutes: float, found: dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]) -> float:
+def _rows(
+    report: Report, seed: int, minutes: float, found: dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]
+) -> float:
     for name, results in found["base"].items():
         for mode, base in results["sampled"].items():
             after = found["after"][name]["sampled"][mode]

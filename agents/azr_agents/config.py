@@ -37,7 +37,8 @@ class SelfPlayConfig:
     proposer_rows: int = field(default=64, metadata={"help": "Proposals per mode and round (paper: 64)."})
     solver_rows: int = field(default=64, metadata={"help": "Trained answers per mode and round (paper: 64)."})
     buffer_share: float = field(
-        default=0.5, metadata={"help": "Share of the solver's rows bound to buffer tasks; the rest go to new proposals."}
+        default=0.5,
+        metadata={"help": "Share of the solver's rows bound to buffer tasks; the rest go to new proposals."},
     )
     references: int = field(default=6, metadata={"help": "Reference tasks shown to a proposer (paper: 6)."})
     learnability: str = field(default="azr", metadata={"help": f"One of {', '.join(LEARNABILITY)}."})
@@ -73,7 +74,8 @@ def recipe(domain: str, model: str) -> Path:
             return path
     have = sorted({path.stem for folder in recipe_folders() for path in folder.glob("*.yaml")})
     raise SettingError(
-        f"there is no embedded model for the domain {domain!r}: pass --model PATH_OR_ID. Recipes: {', '.join(have) or 'none'}"
+        f"there is no embedded model for the domain {domain!r}: pass --model PATH_OR_ID. "
+        f"Recipes: {', '.join(have) or 'none'}"
     )
 
 

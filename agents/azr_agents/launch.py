@@ -34,7 +34,9 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
         AzrError: settings that cannot work.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SettingError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: azr train runs in one process so far; start it without torchrun")
+        raise SettingError(
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: azr train runs in one process so far; start it without torchrun"
+        )
     _quiet()
     console = Console(width=None if sys.stdout.isatty() else 120)
     resume = _value(args, "--resume")
@@ -120,5 +122,3 @@ def _without(args: list[str], flag: str) -> list[str]:
         elif not arg.startswith(f"{flag}="):
             kept.append(arg)
     return kept
-
-

@@ -93,4 +93,3 @@ def table(title: str, before: Mapping[str, Result], after: Mapping[str, Result])
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     return f"{minutes}:{seconds:02d}"
-

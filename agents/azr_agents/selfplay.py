@@ -21,8 +21,8 @@ import numpy as np
 from azr_env.buffer import TaskBuffer
 from azr_env.grading import grade
 from azr_env.parsing import Style
-from azr_env.proposals import Proposal, Proposed, admit
 from azr_env.prompts import gives_program, label, proposer_prompt, solver_prompt
+from azr_env.proposals import Proposal, Proposed, admit
 from azr_env.protocols import Domain, Verifier
 from azr_env.rewards import learnability, proposer_reward
 from azr_env.types import Mode, Rejection, Role, Status, Task
@@ -326,9 +326,7 @@ class SelfPlay:
 
     def _keep(self, number: int, tasks: Iterable[Task]) -> list[Task]:
         with self.buffer.step(number):
-            return self.buffer.add(
-                [(task, self.domain.identity(task)) for task in tasks], self._rng(number, 2**31)
-            )
+            return self.buffer.add([(task, self.domain.identity(task)) for task in tasks], self._rng(number, 2**31))
 
     def _rng(self, number: int, row: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence([self.settings.seed, number + 2**31, row]))
@@ -341,9 +339,7 @@ class SelfPlay:
         }
 
 
-def round_metrics(
-    proposed: Sequence[Rollout], solved: Sequence[Rollout], distinct: int, kept: int
-) -> dict[str, float]:
+def round_metrics(proposed: Sequence[Rollout], solved: Sequence[Rollout], distinct: int, kept: int) -> dict[str, float]:
     """Figures of one round under stable names; shares are in [0, 1], lengths in tokens.
 
     A share of no rows is left out.
@@ -376,6 +372,3 @@ def _share(found: dict[str, float], name: str, values: Iterable[float]) -> None:
     values = list(values)
     if values:
         found[name] = float(sum(values)) / len(values)
-
-
-

@@ -4,7 +4,8 @@ Deviations from the paper (those of one round stand in :mod:`azr_agents.selfplay
 
 1. Half of the solver's rows come from the buffer (``buffer_share``): without them the proposer drifts to what is solved
    already. The paper fills up from the buffer only when a round has too few proposals.
-2. Rewards 0 at both extremes of the solve rate, as the paper says; the authors' code pays -0.5 (``learnability: azr-code``).
+2. Rewards 0 at both extremes of the solve rate, as the paper says; the authors' code pays -0.5 (learnability
+   ``azr-code``).
 3. Advantages over sequences, as equation 8 says; the code whitens over tokens (``advantage: trr++tokens``).
 4. The buffer evicts its oldest task; the code keeps its oldest and drops every new one.
 5. Everything is measured before and after on the same tasks, held-out ones included, which never enter the buffer.
@@ -68,7 +69,7 @@ class Setup:
 
     def fits(self, prompt: str) -> bool:
         """Whether the model has room for the prompt and a completion."""
-        return len(encode(self.tokenizer, prompt)) + self.args.max_completion_length <= self.room
+        return len(encode(self.tokenizer, prompt)) + int(self.args.max_completion_length) <= self.room
 
 
 def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
@@ -79,7 +80,8 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
     """
     if config.style not in list(Style):
         raise SettingError(f"style={config.style!r} is unknown; choose one of {', '.join(Style)}")
-    domain = registry.domain(config.domain, **options(config.domain_options))
+    given: dict[str, Any] = options(config.domain_options)
+    domain = registry.domain(config.domain, **given)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     check_arithmetic(args, 3 * (play.proposer_rows + play.solver_rows), processes)
     model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
@@ -94,7 +96,9 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token is None:
-        raise SettingError(f"the tokenizer of {config.model!r} has neither a padding nor an end token; set one and save it")
+        raise SettingError(
+            f"the tokenizer of {config.model!r} has neither a padding nor an end token; set one and save it"
+        )
     verifier = registry.verifier("relation", domain)
     return Setup(config, play, args, model, tokenizer, domain, verifier, Style(config.style), room)
 
@@ -133,7 +137,11 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     seconds = time.monotonic() - begun
     if interrupt.asked:
-        console.print(f"stopped after step {trainer.state.global_step}. Go on with: azr train --resume {run.path}", highlight=False, soft_wrap=True)
+        console.print(
+            f"stopped after step {trainer.state.global_step}. Go on with: azr train --resume {run.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
         return {}
     trainer.save_model(str(run.path / "model"))
     after = _measure(setup, trainer.model, sets)
@@ -148,7 +156,11 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
     for title, name in TITLES.items():
         if name in before:
             console.print(table(title, before[name], after[name]), soft_wrap=True)
-    console.print(f"{trainer.state.global_step} steps in {seconds:.0f} s; everything is in {run.path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{trainer.state.global_step} steps in {seconds:.0f} s; everything is in {run.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
     selfplay.buffer.close()
     return found
 
@@ -179,7 +191,9 @@ def _begin(setup: Setup, run: Run, trainer: SelfPlayTrainer, sets: Sets, console
     trainer.model.eval()
     selfplay.seed(trainer.generate, play.seed_tasks, SEED_ROUNDS, max(play.proposer_rows, 16))
     trainer.model.train()
-    console.print(f"seed tasks, proposed by the base: {_counts(selfplay.buffer.sizes())}", highlight=False, soft_wrap=True)
+    console.print(
+        f"seed tasks, proposed by the base: {_counts(selfplay.buffer.sizes())}", highlight=False, soft_wrap=True
+    )
     before = _measure(setup, trainer.model, sets)
     run.write("base.json", _stored(before))
     return before
@@ -200,7 +214,10 @@ Sets = dict[str, list[Task]]
 Results = dict[str, dict[str, Result]]
 """Results by the name of the set and by decoding, ``sampled`` or ``greedy``."""
 
-TITLES = {"In-domain: the range that training draws from": "in_domain", "Held-out: tasks that training never sees": "heldout"}
+TITLES = {
+    "In-domain: the range that training draws from": "in_domain",
+    "Held-out: tasks that training never sees": "heldout",
+}
 
 
 def _evaluation_sets(setup: Setup) -> Sets:
@@ -274,7 +291,8 @@ def _describe(setup: Setup, sets: Sets) -> str:
     play, args = setup.play, setup.args
     measured = {name: len(tasks) for name, tasks in sets.items()}
     return (
-        f"{setup.config.domain}, {setup.config.model} model, {setup.style} prompts; per round and mode {play.proposer_rows} "
+        f"{setup.config.domain}, {setup.config.model} model, {setup.style} prompts; per round and mode "
+        f"{play.proposer_rows} "
         f"proposals and {play.solver_rows} answers; {args.max_steps} steps, learning rate {args.learning_rate:g}, "
         f"{play.advantage}; measured on {_counts(measured)} tasks"
     )

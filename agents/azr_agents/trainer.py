@@ -4,8 +4,9 @@
 two phases; then the advantages of the batch are replaced by ours. Everything else is TRL's: generation backends,
 loss, clipping, optimiser, checkpoints, processes.
 
-Tested with TRL 1.16. Three of its private methods are touched: ``_generate_single_turn`` is called (the backend of all its generation
-paths), ``_generate_and_score_completions`` is post-processed, and ``_get_per_token_logps_and_entropies`` is fed by chunks.
+Tested with TRL 1.16. Three of its private methods are touched: ``_generate_single_turn`` is called (the backend of
+all its generation paths), ``_generate_and_score_completions`` is post-processed, and
+``_get_per_token_logps_and_entropies`` is fed by chunks.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def check_arithmetic(args: GRPOConfig, rows: int, processes: int) -> None:
         good = [n for n in range(2, rows + 1) if rows % n == 0]
         raise SettingError(
             f"num_generations={args.num_generations} does not divide the {rows} rows of a round; "
-            f"one of {', '.join(map(str, good))} does. Advantages are relative to the cell, so it changes only TRL's own statistics."
+            f"one of {', '.join(map(str, good))} does. Advantages are relative to the cell, so it "
+            f"changes only TRL's own statistics."
         )
     if args.generation_batch_size != rows:
         per_step = args.per_device_train_batch_size * processes
@@ -79,14 +81,16 @@ def check_arithmetic(args: GRPOConfig, rows: int, processes: int) -> None:
             + (
                 f"Set steps_per_generation={rows // per_step}."
                 if rows % per_step == 0
-                else f"Set per_device_train_batch_size to one of {', '.join(map(str, fitting))} and leave steps_per_generation out."
+                else f"Set per_device_train_batch_size to one of {', '.join(map(str, fitting))} "
+                "and steps_per_generation to the rest."
             )
         )
     every = round_steps(args)
     if every < 1:
         raise SettingError(
             f"gradient_accumulation_steps={args.gradient_accumulation_steps} spans more than one round "
-            f"(steps_per_generation={args.steps_per_generation} x num_iterations={args.num_iterations}); lower it to a divisor of that"
+            f"(steps_per_generation={args.steps_per_generation} x "
+            f"num_iterations={args.num_iterations}); lower it to a divisor of that"
         )
     if args.save_strategy != "no" and args.save_steps % every:
         raise SettingError(
@@ -197,7 +201,11 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
         A round mixes answers of three tokens with worked ones of a hundred, and most of a padded batch is padding.
         """
-        if args or len(input_ids) < 2 * CHUNKS or any(value is not None for key, value in kwargs.items() if key in _IMAGES):
+        if (
+            args
+            or len(input_ids) < 2 * CHUNKS
+            or any(value is not None for key, value in kwargs.items() if key in _IMAGES)
+        ):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
@@ -272,4 +280,3 @@ class _State(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
             path.write_text(json.dumps({"rounds": self._trainer.rounds_done}), encoding="utf-8")
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 
@@ -46,7 +46,7 @@ class SolveEnv(gym.Env[str, str]):
         SettingError: a setting that cannot work.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}
 
     def __init__(
         self,
@@ -137,7 +137,12 @@ class SolveEnv(gym.Env[str, str]):
         return f"{text}\n\n{completion}\n\n{mark}{graded.verdict.status}\033[0m{reason}, reward {reward}"
 
     def _info(self, task: Task) -> dict[str, Any]:
-        return {"task_id": task.id, "mode": str(task.mode), "role": str(Role.SOLVER), "cell": label(task.mode, Role.SOLVER)}
+        return {
+            "task_id": task.id,
+            "mode": str(task.mode),
+            "role": str(Role.SOLVER),
+            "cell": label(task.mode, Role.SOLVER),
+        }
 
 
 def _member(kind: Any, value: Any, name: str) -> Any:

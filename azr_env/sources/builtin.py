@@ -55,16 +55,26 @@ class BuiltinSource:
             for place, result in zip(todo, self._domain.admit(drafts), strict=True):
                 if isinstance(result, Task):
                     done[place] = Task(
-                        _id(mode, keys[place]), result.domain, mode, result.program, result.examples, result.shown, result.message
+                        _id(mode, keys[place]),
+                        result.domain,
+                        mode,
+                        result.program,
+                        result.examples,
+                        result.shown,
+                        result.message,
                     )
                 elif result.reason == "error":
                     raise AzrError(f"the executor failed while tasks were generated: {result.detail}")
         else:
-            raise SettingError(f"builtin:{self._argument} gave no admissible task in {_ATTEMPTS} tries; loosen its settings")
+            raise SettingError(
+                f"builtin:{self._argument} gave no admissible task in {_ATTEMPTS} tries; loosen its settings"
+            )
         return [done[place] for place in range(len(keys))]
 
     def _draft(self, mode: Mode, key: int, attempt: int) -> Draft:
-        return self._domain.generate(mode, np.random.default_rng(np.random.SeedSequence([key, attempt])), self._settings)
+        return self._domain.generate(
+            mode, np.random.default_rng(np.random.SeedSequence([key, attempt])), self._settings
+        )
 
 
 def _id(mode: Mode, key: int) -> str:
@@ -79,5 +89,3 @@ def _settings(argument: str) -> dict[str, str]:
             raise SettingError(f"builtin setting {part!r} is not KEY=VALUE, as in builtin:difficulty=2-4")
         settings[key.strip()] = value.strip()
     return settings
-
-

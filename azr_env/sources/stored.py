@@ -105,7 +105,8 @@ def cruxeval(argument: str, domain: Domain) -> ListSource:
         name, code = _text(row, "id"), _text(row, "code")
         example = (Example(_text(row, "input"), _text(row, "output")),)
         return [
-            Task(f"{mode}-{name}", domain.name, mode, code, example, 1 if mode is Mode.INDUCTION else 0) for mode in Mode
+            Task(f"{mode}-{name}", domain.name, mode, code, example, 1 if mode is Mode.INDUCTION else 0)
+            for mode in Mode
         ]
 
     if domain.name != "python":

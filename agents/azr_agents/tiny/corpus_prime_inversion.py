@@ -11,12 +11,13 @@ the answer is n - t. Example, the inverse of 17 modulo 61:
 
     <think> 61 0+ 0 0 0 17 1- 3 51 3 10 3+ 1 10 3 7 4- 1 7 4 3 7+ 2 6 14 1 18</think> 18
 
-Induction factors N = x * y - 1. With M = max(x, y) and m = min(x, y), first m * 10 * (M // 10),
-m * (M % 10) and N, each in hundreds and the rest. Then the primes q above M in ascending order:
-q, the k under 100 for which k * q ends in the same two digits as N, and the hundreds of k * q, until these are
-those of N too: then k * q is N. Example:
+Induction factors N = x * y - 1. With M = max(x, y) and m = min(x, y), first M, m, the tens and units of M,
+m times the tens, m times the units, and N, the last three in hundreds and the rest. Then the primes q above M
+in ascending order: q, the integer k nearest to N / q, and k * q, until that is N. (The nearest
+integer, not the floor: then an exact multiple of q sits in the middle of the range of N that
+shares k, and a slip at the border does no harm.) Example:
 
-    <think> 18 17 1.70 1.36 3.05 19 95 18 23 35 8 29 45 13 ... 61 5 3</think> 61
+    <think> 18 17 1 8 1.70 1.36 3.05 19 16 3.04 23 13 2.99 29 11 3.19 ... 61 5 3.05</think> 61
 
 No row contains a fact that is held out or reserved for training. Facts with a composite modulus
 or a prime above 61 are free, and so are single divisions in drills.
@@ -93,13 +94,13 @@ def hundreds(n: int) -> str:
 def product_trace(big: int, small: int) -> str:
     """How big * small - 1 is computed."""
     tens, units = small * (big // 10) * 10, small * (big % 10)
-    return hundreds(tens) + hundreds(units) + hundreds(tens + units - 1)
+    return f" {big // 10} {big % 10}" + hundreds(tens) + hundreds(units) + hundreds(tens + units - 1)
 
 
 def candidate(n: int, q: int) -> tuple[str, bool]:
     """The trial of the modulus q on N = n, without q itself, and whether q divides n."""
-    times = n // q if gcd(q, 100) > 1 else n * pow(q, -1, 100) % 100
-    return f" {times} {times * q // 100}", times * q == n
+    times = (2 * n + q) // (2 * q)
+    return f" {times}{hundreds(times * q)}", times * q == n
 
 
 def search_trace(x: int, y: int) -> str | None:
@@ -168,14 +169,14 @@ class PrimeInversion:
 
     @staticmethod
     def _drill_euclid(rng: np.random.Generator) -> Row:
-        """One to three steps of the algorithm from any state."""
+        """One or two steps of the algorithm from any state."""
         while True:
             r0 = int(rng.integers(3, WIDEST + 1))
             r1 = int(rng.integers(1, r0))
             t1 = int(rng.integers(1, 60))
             t0 = int(rng.integers(0, t1 + 1))
             before, sign = pick(rng, (("+", "-"), ("-", "+")))
-            text, _, _ = euclid(r0, t0, r1, t1, sign, steps=int(rng.integers(1, 4)))
+            text, _, _ = euclid(r0, t0, r1, t1, sign, steps=pick(rng, (1, 1, 2)))
             if text:
                 start = f" {r0} {t0}{before} 0 0 0 {r1} {t1}{sign}"
                 return Row(f"{DRILL}{THINK}{start}", text[1:])
@@ -188,8 +189,8 @@ class PrimeInversion:
         if rng.random() < 0.5:
             return Row(f"{DRILL}{THINK} {big} {small}", product_trace(big, small))
         q = pick(rng, PRIMES)
-        times = int(rng.integers(1, 100))
-        n = times * q - (0 if rng.random() < 0.5 else 100 * int(rng.integers(0, times * q // 100 + 1)))
+        n = int(rng.integers(0, q * min(q, 60)))
+        n -= n % q if rng.random() < 0.5 else 0
         trial, divides = candidate(n, q)
         return Row(f"{DRILL}{THINK}{hundreds(n)} {q}", f"{trial}</think> {q}" if divides else trial)
 

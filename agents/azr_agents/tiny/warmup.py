@@ -27,7 +27,7 @@ from azr_agents.tiny.rows import Corpus, Row
 
 CORPORA: dict[str, Callable[[], Corpus]] = {"prime_inversion": PrimeInversion, "python": Python}
 _IGNORED = -100
-_CUTS = (0.0, 0.25, 0.5, 0.75, 0.875, 1.0)
+_CUTS = (0.0, 0.35, 0.7, 1.0)
 """Where a batch, sorted by length, is cut into micro-batches, so that little is padding."""
 
 
@@ -35,8 +35,8 @@ _CUTS = (0.0, 0.25, 0.5, 0.75, 0.875, 1.0)
 class Settings:
     """A warm-up: the size of the model and how long it learns. `batch` is in rows."""
 
-    steps: int = 6000
-    batch: int = 128
+    steps: int = 4500
+    batch: int = 64
     peak_lr: float = 3e-3
     matrix_lr: float = 0.02
     final_share: float = 0.02

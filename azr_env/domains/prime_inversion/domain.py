@@ -34,10 +34,7 @@ class PrimeInversionDomain:
         self.max_prime = max_prime
         self.instructions: Mapping[str, str] = {
             **{mode: INSTRUCTIONS[mode].format(max_prime=max_prime) for mode in Mode},
-            **{
-                f"propose-{mode}": INSTRUCTIONS["propose"].format(max_prime=max_prime, ask=ASKS[mode])
-                for mode in Mode
-            },
+            **{f"propose-{mode}": INSTRUCTIONS["propose"].format(max_prime=max_prime, ask=ASKS[mode]) for mode in Mode},
         }
 
     def holds(self, claims: Sequence[Claim]) -> list[Verdict]:

@@ -16,7 +16,8 @@ INSTRUCTIONS = {
     "propose": (
         "Make a new exercise on inverses modulo a prime: choose a prime p with p <= {max_prime} and a number x with "
         "1 <= x < p. A solver will be asked to {ask}. A good exercise is valid, differs from the references, and "
-        "is hard enough that the solver sometimes fails, but not always. Answer with two fenced blocks, a ```prime block with p and "
+        "is hard enough that the solver sometimes fails, but not always. Answer with two fenced "
+        "blocks, a ```prime block with p and "
         "an ```input block with x, each a plain decimal number. Plan first, then choose."
     ),
 }

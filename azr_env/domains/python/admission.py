@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 
 from azr_env.types import Rejection
@@ -122,7 +123,10 @@ def normalise(program: str) -> str:
 def _bare(tree: ast.Module) -> ast.Module:
     """The tree without docstrings and annotations of functions."""
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef):
             node.returns = None
@@ -157,7 +161,7 @@ class _Renamed(ast.NodeTransformer):
         return node
 
 
-def _names():  # type: ignore[no-untyped-def]
+def _names() -> Iterator[str]:
     yield "x"
     number = 1
     while True:
@@ -165,7 +169,7 @@ def _names():  # type: ignore[no-untyped-def]
         number += 1
 
 
-def _in_order(node: ast.AST):  # type: ignore[no-untyped-def]
+def _in_order(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         yield from _in_order(child)
@@ -208,5 +212,7 @@ def _attributes(body: list[ast.stmt]) -> set[str]:
         if isinstance(item, ast.FunctionDef):
             names.add(item.name)
         else:
-            names |= {node.id for node in ast.walk(item) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            names |= {
+                node.id for node in ast.walk(item) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
     return names

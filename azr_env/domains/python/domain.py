@@ -35,7 +35,8 @@ _FAILED: Mapping[OutcomeStatus, Status] = {
     OutcomeStatus.INFRA: Status.ERROR,
 }
 MAX_VALUE_TEXT = 4_000
-"""Longest text, in characters, of an input or output of an admitted task. Nothing is ever cut: longer ones are refused."""
+"""Longest text, in characters, of an input or output of an admitted task. Nothing is ever cut: longer ones are
+refused."""
 
 
 class PythonDomain:
@@ -71,8 +72,7 @@ class PythonDomain:
         self.induction_inputs = (induction_inputs, induction_inputs // 2)
         inputs, shown = self.induction_inputs
         self.instructions: Mapping[str, str] = {
-            key: text.format(timeout=limits.timeout_s, inputs=inputs, shown=shown)
-            for key, text in INSTRUCTIONS.items()
+            key: text.format(timeout=limits.timeout_s, inputs=inputs, shown=shown) for key, text in INSTRUCTIONS.items()
         }
 
     def holds(self, claims: Sequence[Claim]) -> list[Verdict]:
@@ -194,7 +194,9 @@ class PythonDomain:
         count = len(outcomes) // 3
         shown = self._shown(draft.mode)
         first, again, elsewhere = (outcomes[k * count : (k + 1) * count] for k in range(3))
-        runs = [[outcome.value for outcome in run] for run in (first, again, [*elsewhere[-shown:], *elsewhere[:-shown]])]
+        runs = [
+            [outcome.value for outcome in run] for run in (first, again, [*elsewhere[-shown:], *elsewhere[:-shown]])
+        ]
         if not runs[0] == runs[1] == runs[2]:
             return Rejection("nondeterministic", "runs on the same input gave different values")
         examples = []

@@ -15,19 +15,24 @@ Rules for an input: the arguments of f, separated by commas, in the order of its
 quotes; plain values only, no expressions."""
 
 _JUDGED = """\
-Your task is judged by three things: it runs, its {unknown} is hard to find (a capable solver should sometimes fail, but not
-always), and it differs from the references below. Plan first: choose an idea that the references lack, sketch it, then
+Your task is judged by three things: it runs, its {unknown} is hard to find (a capable solver should sometimes fail,
+but not always), and it differs from the references below. Plan first: choose an idea that the references lack, sketch
+it, then
 write it out."""
 
 INSTRUCTIONS = {
-    "deduction": "Below are a Python program and an input of its function f. Find what f returns for that input. Write it as one Python value.",
+    "deduction": "Below are a Python program and an input of its function f. Find what f returns for "
+    "that input. Write it as one Python value.",
     "abduction": (
-        "Below are a Python program and a value that its function f returned. Find an input for which f returns exactly that value. "
+        "Below are a Python program and a value that its function f returned. Find an input for which"
+        " f returns exactly that value. "
         "Any such input is right. Write the arguments as Python values, separated by commas, strings in quotes."
     ),
     "induction": (
-        "Below are inputs and outputs of a hidden Python function, and a message about it. Write a function f that gives these outputs and, "
-        "for further inputs that you do not see, the outputs of the hidden one. It must be deterministic, use no randomness, time or "
+        "Below are inputs and outputs of a hidden Python function, and a message about it. Write a "
+        "function f that gives these outputs and, "
+        "for further inputs that you do not see, the outputs of the hidden one. It must be "
+        "deterministic, use no randomness, time or "
         "outside resources, and not merely list the pairs shown."
     ),
     "propose-deduction": "\n\n".join(
@@ -41,7 +46,8 @@ INSTRUCTIONS = {
     ),
     "propose-abduction": "\n\n".join(
         [
-            "Invent a new Python function and one input for it. A solver will see the function and its output and must find an input that gives it.",
+            "Invent a new Python function and one input for it. A solver will see the function and "
+            "its output and must find an input that gives it.",
             _RULES,
             _INPUTS,
             "Answer with exactly one ```python block (the program) and exactly one ```input block (the input).",
@@ -50,10 +56,12 @@ INSTRUCTIONS = {
     ),
     "propose-induction": "\n\n".join(
         [
-            "Below is a Python program. Give {inputs} inputs for its function f and a message. A solver will see {shown} of the inputs with their "
+            "Below is a Python program. Give {inputs} inputs for its function f and a message. A "
+            "solver will see {shown} of the inputs with their "
             "outputs and the message, and must write the function; its answer is tried on the other inputs.",
             _INPUTS,
-            "The inputs should be different from each other and together show everything that f does. The message says in words what the function "
+            "The inputs should be different from each other and together show everything that f does."
+            " The message says in words what the function "
             "is for; it must help without giving the function away, and must not contain its code.",
             "Answer with {inputs} ```input blocks and one ```message block.",
         ]
