@@ -80,6 +80,7 @@ class TaskBuffer:
         self.path = str(path)
         self.capacity = capacity
         self.eviction = eviction
+        self._read_only = read_only
         self._step: int | None = None
         self._db = self._open(read_only)
         most = max(self.sizes().values(), default=0)
@@ -88,6 +89,8 @@ class TaskBuffer:
             raise SettingError(f"capacity={capacity}, but {path} holds {most} tasks of a mode: give at least that many")
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
+        if _foreign(Path(self.path)):  # SQLite takes a file of some bytes for an empty database, and overwrites it
+            raise BufferSchemaError(f"{self.path} is not a database. Give a run directory's buffer file, or a new path.")
         try:
             if read_only:
                 db = sqlite3.connect(f"{Path(self.path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -115,6 +118,8 @@ class TaskBuffer:
         return db
 
     def _begin(self) -> None:
+        if self._read_only:
+            raise SettingError(f"buffer {self.path} cannot be written: it was opened with read_only=True")
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as exc:
@@ -292,6 +297,13 @@ class TaskBuffer:
 
 
 _COLUMNS = "id, domain, mode, program, examples, shown, message"
+
+
+def _foreign(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(16) not in (b"", b"SQLite format 3\0")
 
 
 def _task(row: Sequence[str]) -> Task:

@@ -115,6 +115,7 @@ def _blocks(text: str) -> dict[str, list[str]]:
     for line in text.split("\n"):
         bare = line.strip()
         if not fence:
+            bare = bare.rpartition("<answer>")[2].strip()  # text before the frame may name the tags
             info = bare.lstrip("`")
             if len(bare) - len(info) >= 3 and info and "`" not in info:
                 label, fence, lines = info.strip().lower(), bare[: len(bare) - len(info)], []

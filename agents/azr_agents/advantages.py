@@ -51,7 +51,7 @@ def _normalised(rewards: Sequence[float | None], cells: Sequence[str], weights: 
         rows = (names == cell) & ~np.isnan(r)
         w = weights[rows]
         total = w.sum()
-        if rows.sum() < 2 or total <= 1:
+        if rows.sum() < 2 or total <= 1 or np.ptp(r[rows]) == 0:
             continue
         mean = (w * r[rows]).sum() / total
         variance = (w * (r[rows] - mean) ** 2).sum() / (total - 1)

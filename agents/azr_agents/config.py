@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from azr_agents.advantages import ADVANTAGES
+from azr_env.buffer import Eviction
 from azr_env.errors import SettingError
 from azr_env.rewards import LEARNABILITY
 
@@ -29,6 +32,9 @@ class RunConfig:
     eval_tasks: int = field(default=200, metadata={"help": "Most tasks per mode in each evaluation set; 0 for none."})
     eval_samples: int = field(default=2, metadata={"help": "Sampled answers per task in an evaluation."})
 
+    def __post_init__(self) -> None:
+        _whole(self, eval_tasks=0, eval_samples=1)
+
 
 @dataclass
 class SelfPlayConfig:
@@ -50,15 +56,28 @@ class SelfPlayConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("proposer_rows", "references", "seed_tasks"):
-            if getattr(self, name) < 0:
-                raise SettingError(f"{name}={getattr(self, name)} is negative")
+        _whole(self, proposer_rows=0, solver_rows=0, references=0, capacity=1, seed_tasks=0)
         if self.solver_rows < 2:
             raise SettingError(f"solver_rows={self.solver_rows}; a baseline needs at least 2 answers per mode")
         if self.proposer_rows == 1:
             raise SettingError("proposer_rows=1; a baseline needs at least 2 proposals per mode, or 0 for none")
-        if not 0 <= self.buffer_share <= 1:
-            raise SettingError(f"buffer_share={self.buffer_share}; it is a share from 0 to 1")
+        if not isinstance(self.buffer_share, int | float) or not 0 <= self.buffer_share <= 1:
+            raise SettingError(f"buffer_share={self.buffer_share!r}; it is a share from 0 to 1")
+        _one_of(self, learnability=LEARNABILITY, advantage=ADVANTAGES, eviction=get_args(Eviction))
+
+
+def _whole(settings: object, **least: int) -> None:
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int) or value < low:
+            raise SettingError(f"{name}={value!r}; it is a whole number from {low} up")
+
+
+def _one_of(settings: object, **known: Collection[str]) -> None:
+    for name, names in known.items():
+        value = getattr(settings, name)
+        if value not in names:
+            raise SettingError(f"{name}={value!r} is unknown; choose one of {', '.join(names)}")
 
 
 def recipe(domain: str, model: str) -> Path:

@@ -19,6 +19,7 @@ from trl import GRPOConfig, TrlParser
 from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, recipe
 from azr_agents.run import Run
 from azr_agents.train import Setup, prepare, train
+from azr_env import registry
 from azr_env.errors import SettingError
 
 
@@ -51,7 +52,7 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
     chosen = _recipe(args)
     setup = prepare(*_parse(args, chosen))
     _threads(setup)
-    out = _value(args, "--output_dir")
+    out = _value(args, "--output_dir") or _value(args, "--output-dir")
     path = Path(out) if out else folder / "runs" / f"{setup.config.domain}-{stamp}"
     begun = Run.begin(path, args, chosen)
     return 0 if train(setup, begun, console) else 130
@@ -79,7 +80,9 @@ def _threads(setup: Setup) -> None:
 def _recipe(args: list[str]) -> Path:
     given = _value(args, "--config")
     if given is None:
-        return recipe(_value(args, "--domain") or RunConfig.domain, _value(args, "--model") or EMBEDDED)
+        domain = _value(args, "--domain") or RunConfig.domain
+        registry.factory("domain", domain)  # a misspelt domain is told before a missing recipe
+        return recipe(domain, _value(args, "--model") or EMBEDDED)
     if not Path(given).is_file():
         raise SettingError(f"--config {given}: no such file")
     return Path(given)
@@ -94,8 +97,8 @@ def _parse(args: list[str], chosen: Path) -> tuple[RunConfig, SelfPlayConfig, GR
             raise SettingError(f"{chosen}: a recipe is a mapping of settings to values")
         parser = TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), prog="azr train")
         config, play, grpo = parser.parse_args_and_config(["--config", str(chosen), *rest])
-    except yaml.YAMLError as exc:
-        raise SettingError(f"{chosen} is no YAML: {exc}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise SettingError(f"{chosen} is no YAML: {' '.join(str(exc).split())}") from None
     except ValueError as exc:
         raise SettingError(str(exc)) from None
     return config, play, grpo

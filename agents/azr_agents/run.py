@@ -46,9 +46,14 @@ class Run:
         """
         run = cls(path)
         if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-            resume = f" Resume it with: azr train --resume {run.path}." if (run.path / "run.json").is_file() else ""
-            raise SettingError(f"output_dir={run.path} is not empty.{resume} Or give another --output_dir.")
-        run.path.mkdir(parents=True, exist_ok=True)
+            resume = f", or go on with: azr train --resume {run.path}" if (run.path / "run.json").is_file() else ""
+            raise SettingError(f"output_dir={run.path} is not empty: give another --output_dir{resume}")
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise SettingError(
+                f"output_dir={run.path} cannot be made: {exc.strerror}. Give another --output_dir."
+            ) from None
         shutil.copyfile(recipe, run.path / "recipe.yaml")
         run.write("run.json", {"schema": SCHEMA_VERSION, "argv": list(argv), "versions": versions()})
         return run
@@ -63,13 +68,12 @@ class Run:
         run = cls(path)
         try:
             head = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as exc:
-            raise SettingError(f"{run.path} is no run directory: run.json: {exc}") from None
-        if head.get("schema") != SCHEMA_VERSION:
-            raise SettingError(
-                f"{run.path} was written by run schema {head.get('schema')!r}, this version reads {SCHEMA_VERSION}"
-            )
-        return run, list(head["argv"])
+            schema = head["schema"]
+            if schema == SCHEMA_VERSION:
+                return run, list(head["argv"])
+        except (OSError, ValueError, TypeError, KeyError) as exc:
+            raise SettingError(f"{run.path} is no run directory: run.json: {type(exc).__name__}: {exc}") from None
+        raise SettingError(f"{run.path} was written by run schema {schema!r}, this version reads {SCHEMA_VERSION}")
 
     def last_checkpoint(self) -> Path:
         """The newest whole checkpoint.

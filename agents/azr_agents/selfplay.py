@@ -99,6 +99,9 @@ class Generate(Protocol):
     def __call__(self, prompts: list[str]) -> list[Completion]: ...
 
 
+SEED_PATIENCE = 5
+"""Rounds without a new task after which growing the seed buffer is given up."""
+
 Gather = Callable[[list[Any]], list[Any]]
 """Concatenates the lists of all processes, in rank order, and gives the whole to each."""
 
@@ -184,7 +187,8 @@ class SelfPlay:
     def seed(self, generate: Generate, wanted: int, rounds: int, batch: int) -> int:
         """Grows an empty buffer from the domain's seed drafts by proposals alone, without any update.
 
-        The paper begins the same way (identity task, base model, 4 x B tasks).
+        The paper begins the same way (identity task, base model, 4 x B tasks). Gives up after ``SEED_PATIENCE`` rounds
+        that brought nothing new.
 
         Args:
             wanted: live tasks per mode to reach.
@@ -195,8 +199,14 @@ class SelfPlay:
             The number of the last round used; negative, rounds count up to -1.
         """
         self._seed_drafts(-rounds - 1)
+        idle = 0
+        before: dict[str, int] = {}
         for number in range(-rounds, 0):
             sizes = self.buffer.sizes()
+            idle = idle + 1 if sizes == before else 0
+            if idle == SEED_PATIENCE:
+                return number - 1
+            before = sizes
             modes = [mode for mode in self.modes if sizes.get(mode, 0) < wanted]
             if not modes:
                 return number - 1
@@ -350,12 +360,13 @@ def round_metrics(proposed: Sequence[Rollout], solved: Sequence[Rollout], distin
     _share(found, "learnability", [r.reward for r in proposed if r.task is not None and r.reward is not None])
     for reason, count in Counter(r.status for r in proposed if r.task is None).items():
         found[f"rejected/{reason}"] = float(count)
-    _share(found, "accuracy/all", [r.status == Status.CORRECT for r in solved])
+    graded = [r for r in solved if r.reward is not None]
+    _share(found, "accuracy/all", [r.status == Status.CORRECT for r in graded])
     for mode in Mode:
-        _share(found, f"accuracy/{mode}", [r.status == Status.CORRECT for r in solved if r.row.mode is mode])
-    _share(found, "accuracy/fresh", [r.status == Status.CORRECT for r in solved if r.fresh])
-    _share(found, "accuracy/buffer", [r.status == Status.CORRECT for r in solved if not r.fresh])
-    _share(found, "malformed", [r.status == Status.MALFORMED for r in solved])
+        _share(found, f"accuracy/{mode}", [r.status == Status.CORRECT for r in graded if r.row.mode is mode])
+    _share(found, "accuracy/fresh", [r.status == Status.CORRECT for r in graded if r.fresh])
+    _share(found, "accuracy/buffer", [r.status == Status.CORRECT for r in graded if not r.fresh])
+    _share(found, "malformed", [r.status == Status.MALFORMED for r in graded])
     _share(found, "worked", ["</think>" in r.completion.text for r in solved])
     _share(found, "length/solver", [len(r.completion.completion_ids) for r in solved])
     _share(found, "length/proposer", [len(r.completion.completion_ids) for r in proposed])

@@ -80,12 +80,14 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
     """
     if config.style not in list(Style):
         raise SettingError(f"style={config.style!r} is unknown; choose one of {', '.join(Style)}")
+    if not 0 <= args.seed < 2**32:
+        raise SettingError(f"seed={args.seed}; it is a whole number from 0 to 2**32 - 1")
     given: dict[str, Any] = options(config.domain_options)
     domain = registry.domain(config.domain, **given)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     check_arithmetic(args, 3 * (play.proposer_rows + play.solver_rows), processes)
-    model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
     try:
+        model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
         tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
         room = int(getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", 1 << 30))
     except (OSError, ValueError) as exc:
@@ -99,6 +101,8 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
         raise SettingError(
             f"the tokenizer of {config.model!r} has neither a padding nor an end token; set one and save it"
         )
+    if config.eval_tasks:
+        registry.source(config.tasks, domain)
     verifier = registry.verifier("relation", domain)
     return Setup(config, play, args, model, tokenizer, domain, verifier, Style(config.style), room)
 

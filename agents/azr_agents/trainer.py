@@ -12,7 +12,6 @@ all its generation paths), ``_generate_and_score_completions`` is post-processed
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from trl import __version__ as trl_version
 
 from azr_agents.advantages import ADVANTAGES
 from azr_agents.policy import encode
+from azr_agents.run import Run
 from azr_agents.selfplay import Completion, Rollout, SelfPlay
 from azr_env.errors import SettingError
 
@@ -278,5 +278,5 @@ class _State(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
-            path.write_text(json.dumps({"rounds": self._trainer.rounds_done}), encoding="utf-8")
+            checkpoint = Run(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            checkpoint.write(STATE_FILE, {"rounds": self._trainer.rounds_done})

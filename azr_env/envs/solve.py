@@ -46,7 +46,7 @@ class SolveEnv(gym.Env[str, str]):
         SettingError: a setting that cannot work.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  (gymnasium types it so)
 
     def __init__(
         self,

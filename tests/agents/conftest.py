@@ -30,7 +30,7 @@ MAX_PRIME = 13
 
 
 @pytest.fixture(scope="session")
-def domain() -> PrimeInversionDomain:
+def small_primes() -> PrimeInversionDomain:
     """The range of the trained tests."""
     return PrimeInversionDomain(MAX_PRIME)
 
@@ -89,7 +89,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base_model(tmp_path_factory: pytest.TempPathFactory, domain: PrimeInversionDomain) -> Path:
+def base_model(tmp_path_factory: pytest.TempPathFactory, small_primes: PrimeInversionDomain) -> Path:
     """The same model after a second of imitation: it knows the formats and little arithmetic.
 
     A random model is right so seldom that every advantage is 0, and a test of training would test nothing.
@@ -99,7 +99,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory, domain: PrimeInversionD
     rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(WARMUP_STEPS):
-        batch = [_pair(domain, rng) for _ in range(48)]
+        batch = [_pair(small_primes, rng) for _ in range(48)]
         texts = [tokenizer(prompt)["input_ids"] for prompt, _ in batch]
         answers = [[*tokenizer(answer)["input_ids"], tokenizer.eos_token_id] for _, answer in batch]
         width = max(len(p) + len(a) for p, a in zip(texts, answers, strict=True))

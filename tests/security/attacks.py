@@ -4,6 +4,7 @@ What each may end in is written beside it. ``values`` lists the only results an 
 result that is not listed means that it saw or did something.
 """
 
+# ruff: noqa: E501 - a short program reads best on one line
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ def _attack(
 FILES = (
     _attack("read-passwd", "read a file of the host", "def f(): return open('/etc/passwd').read()", RAISED),
     _attack("list-root", "list the host's root", "import os\ndef f(): return os.listdir('/')", RAISED),
-    _attack("read-proc-mem", "its own memory as a file", "def f(): return open('/proc/self/mem', 'r+b').read(1)", RAISED),
+    _attack(
+        "read-proc-mem", "its own memory as a file", "def f(): return open('/proc/self/mem', 'r+b').read(1)", RAISED
+    ),
     _attack("read-proc-environ", "the server's environment", "def f(): return open('/proc/1/environ').read()", RAISED),
     _attack("write-cwd", "write a file", "def f(): return open('harm', 'w').write('x')", RAISED),
     _attack("write-tmp", "write a file", "def f(): return open('/tmp/azr-harm', 'w').write('x')", RAISED),
@@ -71,7 +74,9 @@ FILES = (
         OK,
         values=("i0;",),
     ),
-    _attack("descriptors", "find an open file", "import os\ndef f(): return [os.read(n, 9) for n in range(4, 32)]", RAISED),
+    _attack(
+        "descriptors", "find an open file", "import os\ndef f(): return [os.read(n, 9) for n in range(4, 32)]", RAISED
+    ),
     _attack("working-directory", "see the host", "import os\ndef f(): return os.getcwd()", OK, values=("s1:/",)),
     _attack("host-name", "see the host", "import os\ndef f(): return os.uname().nodename", OK, values=("s7:sandbox",)),
 )
@@ -79,9 +84,14 @@ FILES = (
 NETWORK = (
     _attack("inet-socket", "reach the network", "import socket\ndef f(): return str(socket.socket())", RAISED),
     _attack(
-        "unix-socket", "reach a local service", "import socket\ndef f(): socket.socket(socket.AF_UNIX).connect('/x')", RAISED
+        "unix-socket",
+        "reach a local service",
+        "import socket\ndef f(): socket.socket(socket.AF_UNIX).connect('/x')",
+        RAISED,
     ),
-    _attack("resolve", "reach a name server", "import socket\ndef f(): return socket.gethostbyname('example.org')", RAISED),
+    _attack(
+        "resolve", "reach a name server", "import socket\ndef f(): return socket.gethostbyname('example.org')", RAISED
+    ),
     _attack("socket-pair", "open a channel", "import socket\ndef f(): return str(socket.socketpair())", RAISED),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attacks import ATTACKS, Attack
+from attacks import ATTACKS, HOSTILE_TEXTS, Attack
 
 from azr_env.executors.zygote import ZygoteExecutor
 from azr_env.types import Job, Limits, Outcome, OutcomeStatus
@@ -15,7 +15,8 @@ from azr_env.types import Job, Limits, Outcome, OutcomeStatus
 QUICK = Limits(timeout_s=1.0, memory_mib=256)
 PATIENT = Limits(timeout_s=30.0, memory_mib=256)
 CANARY = Job(
-    "import math, collections\ndef f(s, n):\n return sorted(collections.Counter(s).items()), math.sqrt(n), s.upper(), len(s)",
+    "import math, collections\n"
+    "def f(s, n): return sorted(collections.Counter(s).items()), math.sqrt(n), s.upper(), len(s)",
     ("(s4:abbai10;)",),
     PATIENT,
 )
@@ -82,6 +83,13 @@ def test_all_attacks_in_one_batch_leave_the_neighbours_right(executor: ZygoteExe
     hostile = [job(attack) for attack in ATTACKS if not attack.hangs]
     results = executor.run([each for attack in hostile for each in (attack, CANARY)], fresh=True)
     assert all(outcomes[0].value == CANARY_VALUE for outcomes in results[1::2])
+
+
+def test_a_hostile_text_is_never_an_argument(executor: ZygoteExecutor) -> None:
+    """The executor reads canonical texts only; what is meant for ``eval`` is refused unread."""
+    (outcomes,) = executor.run([Job("def f(*a): return a", tuple(HOSTILE_TEXTS.values()), PATIENT)])
+    assert {outcome.status for outcome in outcomes} == {OutcomeStatus.UNSUPPORTED}
+    check_canary(executor)
 
 
 def test_attack_ids_are_unique() -> None:

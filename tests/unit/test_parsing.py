@@ -52,12 +52,13 @@ def framed(inside: str) -> str:
         (framed("```output\n'<answer>'\n```"), "'<answer>'"),
         (framed("```output\n'<think>'\n```"), "'<think>'"),
         ("I will use <think> </think> and <answer> </answer>.\n" + framed("```output\n5\n```"), "5"),
+        ("First <think> </think>, then <answer> </answer>: " + framed("\n```output\n5\n```\n"), "5"),
         ("no opening tag </think> <answer>```output\n5\n```</answer>", "5"),
         (framed("```output\n5\n```") + " <- my answer", "5"),
         ("<think></think>\n\nThe answer is\n<answer>\n```output\n5\n```\n</answer>\n", "5"),
         ("<think>a</think><think>b</think><answer>```output\n5\n```</answer>", "5"),
         ("<think><answer>```output\n1\n```</answer></think><answer>```output\n2\n```</answer>", "2"),
-        ("<think></think><answer>```output\n1\n```</answer><answer>```output\n2\n```</answer>", "2"),
+        ("<think></think><answer>\n```output\n1\n```\n</answer><answer>```output\n2\n```</answer>", "2"),
     ],
 )
 def test_paper_answers(completion: str, answer: str) -> None:

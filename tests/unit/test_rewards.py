@@ -54,7 +54,7 @@ def test_azr_is_equation_4(p: float, r: float) -> None:
     assert rewards.azr(p) == r
 
 
-@given(rates)
+@given(st.integers(0, 4096).map(lambda k: k / 4096))
 def test_symmetric_ones_are_symmetric_and_peak_at_a_half(p: float) -> None:
     for function in (rewards.variance, rewards.nearest, rewards.gaussian):
         assert function(p) == pytest.approx(function(1 - p))

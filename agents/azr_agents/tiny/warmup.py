@@ -162,8 +162,35 @@ def save(model: LlamaForCausalLM, vocabulary: PreTrainedTokenizerFast, folder: P
     return sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
+def finish(
+    model: LlamaForCausalLM,
+    vocabulary: PreTrainedTokenizerFast,
+    corpus: Corpus,
+    settings: Settings,
+    seconds: float,
+    folder: Path,
+    questions: int,
+) -> None:
+    """Saves the model, loads what was saved, examines that, and records it in warmup.json."""
+    digest = save(model, vocabulary, folder)
+    loaded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    table = exam.examine(loaded, vocabulary, corpus, questions)
+    proposer = exam.examine_proposer(loaded, vocabulary, corpus)
+    print(exam.show(table), exam.show(proposer), sep="\n\n")
+    record = {
+        "domain": corpus.name,
+        "settings": asdict(settings),
+        "seconds": round(seconds),
+        "parameters": loaded.num_parameters(),
+        "sha256": digest,
+        "heldout": table,
+        "proposer": proposer,
+    }
+    (folder / "warmup.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
 def run(domain: str, folder: Path, settings: Settings, questions: int) -> None:
-    """Warms up, saves, loads what was saved, and examines that."""
+    """The whole warm-up of one domain."""
     torch.set_num_threads(1)
     vocabulary = tiny_tokenizer.build()
     corpus = CORPORA[domain]()
@@ -175,22 +202,7 @@ def run(domain: str, folder: Path, settings: Settings, questions: int) -> None:
             print(f"step {step} of {settings.steps}  loss {loss:.3f}  {time.monotonic() - begin:.0f} s", flush=True)
 
     learn(model, vocabulary, corpus, settings, watch)
-    seconds = time.monotonic() - begin
-    digest = save(model, vocabulary, folder)
-    loaded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    table = exam.examine(loaded, vocabulary, corpus, questions)
-    proposer = exam.examine_proposer(loaded, vocabulary, corpus)
-    print(exam.show(table), exam.show(proposer), sep="\n\n")
-    record = {
-        "domain": domain,
-        "settings": asdict(settings),
-        "seconds": round(seconds),
-        "parameters": loaded.num_parameters(),
-        "sha256": digest,
-        "heldout": table,
-        "proposer": proposer,
-    }
-    (folder / "warmup.json").write_text(json.dumps(record, indent=1) + "\n")
+    finish(model, vocabulary, corpus, settings, time.monotonic() - begin, folder, questions)
 
 
 def main() -> None:

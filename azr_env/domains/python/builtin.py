@@ -13,7 +13,8 @@ from azr_env.types import Draft, Mode
 
 TYPES = ("int", "str", "list")
 MAX_DIFFICULTY = 12
-_KNOWN = "types=int+str+list, difficulty=LOW-HIGH (1 to 12), family=chain|affine|statements"
+FAMILIES = ("chain", "affine", "statements")
+_KNOWN = "types=int+str+list, difficulty=LOW-HIGH (1 to 12), family=chain|affine|statements, induction=FAMILY"
 
 
 def draft(mode: Mode, rng: np.random.Generator, settings: Mapping[str, str], inputs: int) -> Draft:
@@ -21,20 +22,19 @@ def draft(mode: Mode, rng: np.random.Generator, settings: Mapping[str, str], inp
 
     Args:
         settings: ``types`` (joined by +, default all), ``difficulty`` (number of operations, one number or a range,
-            default 2-4) and ``family`` (default ``chain``): ``affine`` for f = g(x)*a+b, ``statements`` for
-            several statements.
+            default 2-4), ``family`` (default ``chain``; ``affine`` for f = g(x)*a+b, ``statements`` for several
+            statements) and ``induction``, the family of induction tasks (default: ``family``).
 
     Raises:
         SettingError: an unknown or impossible setting; the message lists those that exist.
     """
-    unknown = sorted(set(settings) - {"types", "difficulty", "family"})
+    unknown = sorted(set(settings) - {"types", "difficulty", "family", "induction"})
     if unknown:
         raise SettingError(f"builtin setting {unknown[0]!r} is unknown; there are {_KNOWN}")
     types = _types(settings.get("types", "+".join(TYPES)))
     low, high = _range(settings.get("difficulty", "2-4"))
-    family = settings.get("family", "chain")
-    if family not in ("chain", "affine", "statements"):
-        raise SettingError(f"family={family!r} is unknown; there are {_KNOWN}")
+    usual = _family(settings.get("family", "chain"))
+    family = _family(settings.get("induction", usual)) if mode is Mode.INDUCTION else usual
     program = random_program(
         rng,
         types=types,
@@ -49,6 +49,12 @@ def draft(mode: Mode, rng: np.random.Generator, settings: Mapping[str, str], inp
         if len(texts) == wanted:
             break
     return Draft(mode, program.source, tuple(texts))
+
+
+def _family(text: str) -> str:
+    if text not in FAMILIES:
+        raise SettingError(f"family={text!r} is unknown; there are {_KNOWN}")
+    return text
 
 
 def _types(text: str) -> tuple[str, ...]:

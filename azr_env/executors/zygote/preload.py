@@ -7,6 +7,8 @@ Modules that need a shared library from outside (``ssl``, ``sqlite3``) do not im
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import importlib
 import os
 import sys
@@ -21,6 +23,8 @@ CODECS = (
     "ascii", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252", "unicode-escape",
     "raw-unicode-escape", "rot13", "hex",
 )  # fmt: skip
+LINKED = ("_bz2", "_lzma")
+"""Optional extension modules that need libraries from outside of the standard library's folder."""
 _SECOND_SOURCES = ("_hashlib", "_ssl")
 
 
@@ -30,8 +34,6 @@ def load() -> None:
     ``random`` and ``threading`` register functions that run at every fork; they are kept from it (the child seeds
     ``random`` itself). ``hashlib`` is to use its built-in algorithms: OpenSSL would add some megabytes to every fork.
     """
-    import codecs
-
     register = os.register_at_fork
     os.register_at_fork = lambda **_: None
     for name in _SECOND_SOURCES:
@@ -39,6 +41,9 @@ def load() -> None:
     try:
         for name in MODULES:
             importlib.import_module(name)
+        for name in LINKED:
+            with contextlib.suppress(ImportError):  # this interpreter was built without it
+                importlib.import_module(name)
         for name in CODECS:
             codecs.lookup(name)
     finally:

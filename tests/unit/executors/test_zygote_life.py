@@ -1,0 +1,248 @@
+"""The life of the server processes: who may kill whom, and what is left afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from azr_env.executors.zygote import ZygoteExecutor
+from azr_env.types import Job, Limits, OutcomeStatus
+
+PATIENT = Limits(timeout_s=30.0)
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def processes(host: int) -> list[int]:
+    """Every process of an executor that ``host`` started: guardians, servers, children."""
+    mark, found = f'"host": {host},'.encode(), []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def squares(count: int, seconds: float = 0.0) -> list[Job]:
+    program = f"import time\ndef f(n):\n time.sleep({seconds})\n return n * n"
+    return [Job(program, (f"(i{n:x};)",), PATIENT) for n in range(count)]
+
+
+def expected(count: int) -> list[str]:
+    return [f"i{n * n:x};" for n in range(count)]
+
+
+def test_close_leaves_no_process() -> None:
+    executor = ZygoteExecutor(workers=2)
+    executor.run(squares(8))
+    assert len(processes(os.getpid())) >= 4
+    executor.close()
+    assert eventually(lambda: not processes(os.getpid()))
+
+
+def test_a_forgotten_executor_leaves_no_process() -> None:
+    executor = ZygoteExecutor(workers=1)
+    executor.layers()
+    del executor
+    assert eventually(lambda: not processes(os.getpid()))
+
+
+def test_a_killed_host_leaves_no_process() -> None:
+    script = """
+        import sys, threading
+        from azr_env.executors.zygote import ZygoteExecutor
+        from azr_env.types import Job
+        executor = ZygoteExecutor(workers=2)
+        jobs = [Job(f"def f():\\n while {n} < 99: pass", ("()",)) for n in range(6)]
+        thread = threading.Thread(target=executor.layers)  # started by a thread that ends: the server must not
+        thread.start(); thread.join()
+        print("ready", flush=True)
+        executor.run(jobs)
+    """
+    host = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    assert host.stdout is not None
+    assert host.stdout.readline() == b"ready\n"
+    assert eventually(lambda: len(processes(host.pid)) >= 5)
+    host.kill()
+    host.wait()
+    host.stdout.close()
+    assert eventually(lambda: not processes(host.pid)), "a killed host must leave nothing"
+
+
+def servers(executor: ZygoteExecutor) -> list[int]:
+    """The servers proper: children of the guardians."""
+    guardians = [slot.server.pid for slot in executor._slots if slot.server]
+    return [int(pid) for g in guardians for pid in Path(f"/proc/{g}/task/{g}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("victim", ["guardian", "server"])
+def test_a_server_killed_in_the_middle_is_replaced(victim: str) -> None:
+    with ZygoteExecutor(workers=1, cache_size=0) as executor:
+        executor.layers()
+        pids = servers(executor) if victim == "server" else [s.server.pid for s in executor._slots if s.server]
+        timer = threading.Timer(0.3, lambda: [os.kill(pid, signal.SIGKILL) for pid in pids])
+        timer.start()
+        results = executor.run(squares(40, seconds=0.03))
+        timer.join()
+        assert [outcomes[0].value for outcomes in results] == expected(40)
+        assert executor.stats.retries == 1
+    assert eventually(lambda: not processes(os.getpid()))
+
+
+def test_a_server_that_keeps_dying_gives_infra_and_nothing_else() -> None:
+    done = threading.Event()
+    with ZygoteExecutor(workers=1, cache_size=0) as executor:
+
+        def killer() -> None:
+            while not done.wait(0.2):
+                for pid in processes(os.getpid()):
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+
+        executor.layers()
+        thread = threading.Thread(target=killer)
+        thread.start()
+        try:
+            results = executor.run(squares(2, seconds=20.0))
+        finally:
+            done.set()
+            thread.join()
+        assert [outcomes[0].status for outcomes in results] == [OutcomeStatus.INFRA] * 2
+        assert executor.run(squares(3))[2][0].value == "i4;"
+
+
+def test_an_interrupted_batch_does_not_reach_the_next() -> None:
+    class Stop(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Stop
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with ZygoteExecutor(workers=1, cache_size=0) as executor:
+            executor.layers()
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(Stop):
+                executor.run(squares(50, seconds=0.05))
+            assert [outcomes[0].value for outcomes in executor.run(squares(5))] == expected(5)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+
+
+def test_many_threads_share_one_executor() -> None:
+    with ZygoteExecutor(workers=2) as executor, ThreadPoolExecutor(8) as threads:
+        both = [each for n in range(12) for each in squares(n)]
+        runs = [threads.submit(executor.run, squares(n)) for n in range(12)]
+        lane_1 = threads.submit(executor.run, [Job(j.program, j.calls, j.limits, 1) for j in squares(6)])
+        assert [o[0].value for run in runs for o in run.result()] == [v for n in range(12) for v in expected(n)]
+        assert [o[0].value for o in lane_1.result()] == expected(6)
+        assert executor.stats.calls == len(both) + 6
+
+
+def test_a_forked_host_starts_servers_of_its_own() -> None:
+    with ZygoteExecutor(workers=1) as executor:
+        assert executor.run(squares(3))[2][0].value == "i4;"
+        before = servers(executor)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                values = [outcomes[0].value for outcomes in executor.run(squares(5), fresh=True)]
+                code = 0 if values == expected(5) and servers(executor) != before else 2
+                executor.close()
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert servers(executor) == before
+        assert executor.run(squares(6), fresh=True)[5][0].value == "i19;"
+    assert eventually(lambda: not processes(pid) and not processes(os.getpid()))
+
+
+NOBODY_SCRIPT = """
+import ctypes, os, sys
+sys.path.insert(0, ".")
+from azr_env.executors.zygote import ZygoteExecutor, lockdown
+from azr_env.types import Job
+closed = [p for p in [sys.base_prefix, os.path.abspath(".")] if not os.path.isdir(p)]
+path = "/"
+for part in sys.base_prefix.strip("/").split("/"):
+    path = os.path.join(path, part)
+    if not os.stat(path).st_mode & 1:  # closed to others: show the interpreter through it, in this process only
+        lockdown.enter_namespace("mount")
+        lockdown._do_mount(None, "/", None, 16384 | 1 << 18)
+        fd = os.open(sys.base_prefix, os.O_PATH)
+        lockdown._do_mount("tmpfs", path, "tmpfs", 0, "mode=755")
+        os.makedirs(sys.base_prefix)
+        lockdown._do_mount(f"/proc/self/fd/{fd}", sys.base_prefix, None, 4096)
+        break
+os.setgroups([]); os.setresgid(65533, 65533, 65533); os.setresuid(65533, 65533, 65533)
+with ZygoteExecutor(workers=1) as executor:
+    print(sorted(executor.layers()))
+    program = "import os\\ndef f(): return os.getuid(), os.getpid() > 1"
+    print(executor.run([Job(program, ("()",))])[0][0].value)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; the other tests run as one here")
+def test_an_ordinary_user_gets_the_same_layers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY_SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    layers, value = done.stdout.splitlines()
+    with ZygoteExecutor(workers=1) as executor:
+        assert layers == str(sorted(executor.layers()))
+    assert value == "(ifffe;T)"
+
+
+def memory_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+def test_memory_stays_flat() -> None:
+    hostile = [
+        "def f(n): return 'x' * 10**6",
+        "import os\nos.write(3, b'x' * 10**6)\nf = id",
+        "def f(n): return [0] * 10**10",
+    ]
+    jobs = [
+        Job(hostile[n // 10 % 3] if n % 10 == 0 else f"def f(n): return [n] * {n}", (f"(i{n:x};)",), PATIENT)
+        for n in range(500)
+    ]
+    with ZygoteExecutor(workers=1, cache_size=0) as executor:
+        executor.run(jobs[:100])
+        (server,) = servers(executor)
+        before, descriptors = memory_kib(server), len(os.listdir("/proc/self/fd"))
+        executor.run(jobs)
+        assert servers(executor) == [server]
+        assert memory_kib(server) - before < 2048
+        assert len(os.listdir("/proc/self/fd")) == descriptors
