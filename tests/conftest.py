@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, settings
 from azr_env import registry
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
+from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.protocols import Domain, Executor, Verifier
-from azr_env.types import Limits
+from azr_env.types import Limits, Outcome, OutcomeStatus
 from azr_env.verifiers.relation import RelationVerifier
 
 settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -48,3 +49,9 @@ def domain(request: pytest.FixtureRequest) -> Domain:
 @pytest.fixture(scope="session")
 def verifier(domain: Domain) -> Verifier:
     return RelationVerifier(domain)
+
+
+@pytest.fixture
+def broken_executor() -> ScriptedExecutor:
+    """An executor whose own machinery always fails."""
+    return ScriptedExecutor({}, Outcome(OutcomeStatus.INFRA, detail="the server died twice"))

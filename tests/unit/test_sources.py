@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import failing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
 from azr_env.errors import AzrError, BufferSchemaError, SettingError, TaskFileError, UnknownNameError
+from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.protocols import Domain, TaskSource
 from azr_env.sources.builtin import BuiltinSource
 from azr_env.sources.stored import ListSource, cruxeval, jsonl, write_jsonl
@@ -137,12 +137,11 @@ def test_primes_are_drawn_uniformly_and_then_the_numbers(prime_domain: PrimeInve
     assert len({(task.program, task.examples[0].input) for task in drawn}) == 2 + 4 + 6
 
 
-def test_a_failing_executor_is_an_error_of_ours_and_no_endless_search() -> None:
-    executor = failing()
-    source = BuiltinSource("", PythonDomain(executor))
+def test_a_failing_executor_is_an_error_of_ours_and_no_endless_search(broken_executor: ScriptedExecutor) -> None:
+    source = BuiltinSource("", PythonDomain(broken_executor))
     with pytest.raises(AzrError, match="the executor failed while tasks were generated: the server died twice"):
         source.draw(Mode.DEDUCTION, np.random.default_rng(0), 3)
-    assert len(executor.jobs) == 6
+    assert len(broken_executor.jobs) == 6
 
 
 # Files

@@ -15,10 +15,9 @@ Rules for an input: the arguments of f, separated by commas, in the order of its
 quotes; plain values only, no expressions."""
 
 _JUDGED = """\
-Your task is judged by three things: it runs, its {unknown} is hard to find (a capable solver should sometimes fail,
-but not always), and it differs from the references below. Plan first: choose an idea that the references lack, sketch
-it, then
-write it out."""
+Your task is judged by three things: it runs, its {unknown} is hard to find (a capable solver should sometimes
+fail, but not always), and it differs from the references below. Plan first: choose an idea that the references
+lack, sketch it, then write it out."""
 
 INSTRUCTIONS = {
     "deduction": "Below are a Python program and an input of its function f. Find what f returns for "

@@ -11,6 +11,7 @@ fork: a child finds no other job in its memory.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import gc
 import json
 import os
@@ -52,6 +53,7 @@ class Buffer:
         return memoryview(self.data)
 
     def wipe(self, size: int) -> None:
+        """Zeroes the first ``size`` bytes, and lets go of memory that a large job needed."""
         self.data[:size] = bytes(size)
         if len(self.data) > 16 * _SMALL:
             self.data = bytearray(_SMALL)
@@ -67,6 +69,7 @@ def read_into(fd: int, view: memoryview) -> None:
 
 
 def write_all(fd: int, view: memoryview) -> None:
+    """Writes the whole of ``view``."""
     while view:
         view = view[os.write(fd, view) :]
 
@@ -172,6 +175,8 @@ def isolate(options: dict[str, object], lockdown: ModuleType) -> dict[str, str]:
     paths = readable_paths()
     hidden = [path + "/" + name for path in paths for name in ("site-packages", "dist-packages")]
     hidden = [path for path in hidden if os.path.isdir(path)]
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")  # no layer, a courtesy: when the machine runs out of memory, not the trainer goes first
     with lockdown.layer("user namespace", missing):
         lockdown.enter_user_namespace()
         layers["user namespace"] = "own"
@@ -222,6 +227,7 @@ def lock_server(options: dict[str, object], lockdown: ModuleType, seccomp: Modul
 
 
 def say(fd: int, hello: dict[str, object]) -> None:
+    """The one message before service: the layers in force, or the one that is missing."""
     data = json.dumps(hello).encode()
     os.write(fd, len(data).to_bytes(4, "little") + data)
 
@@ -235,6 +241,7 @@ def innermost(exc: BaseException) -> str:
 
 
 def main() -> None:
+    """Loads, locks, says hello, serves. Guardian and server part ways at the fork."""
     options = json.loads(sys.argv[1])
     fd, frames = os.dup(options["fd"]), load("frames", HERE + "/frames.py")
     os.close(options["fd"])  # its number may be beyond the limit that is to come; the duplicate's is small

@@ -199,6 +199,12 @@ def test_nothing_of_ours_is_loaded(executor: ZygoteExecutor) -> None:
     assert one(executor, program).value == "[]"
 
 
+def test_nothing_runs_at_a_fork(executor: ZygoteExecutor) -> None:
+    """``threading`` and the like register functions that every fork would have to run."""
+    program = "import sys\ndef f(): return [m for m in ('threading', 'logging', 'tempfile', 'ssl') if m in sys.modules]"
+    assert one(executor, program).value == "[]"
+
+
 def test_cache_answers_equal_jobs_and_fresh_passes_it_by() -> None:
     draw = job("import random\ndef f(): return random.random()", ())
     with ZygoteExecutor(workers=1) as executor:
