@@ -80,6 +80,11 @@ def _one_of(settings: object, **known: Collection[str]) -> None:
             raise SettingError(f"{name}={value!r} is unknown; choose one of {', '.join(names)}")
 
 
+def round_rows(play: SelfPlayConfig) -> int:
+    """Rows of one round: three modes, proposals and answers."""
+    return 3 * (play.proposer_rows + play.solver_rows)
+
+
 def recipe(domain: str, model: str) -> Path:
     """The recipe that a run begins from when none is given.
 

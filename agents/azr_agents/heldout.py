@@ -28,7 +28,7 @@ def part(fact: str) -> Part:
     """The part that a fact belongs to: buckets 0 and 1 held out; 2, 3, 4 train; the rest corpus.
 
     >>> part("61:17:18")
-    'corpus'
+    'train'
     """
     if fact.startswith(tuple(f"{p}:" for p in WHOLE_PRIMES)):
         return "heldout"

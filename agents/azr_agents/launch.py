@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -16,11 +17,12 @@ import yaml
 from rich.console import Console
 from trl import GRPOConfig, TrlParser
 
-from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, recipe
+from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, recipe, round_rows
 from azr_agents.run import Run
 from azr_agents.train import Setup, prepare, train
+from azr_agents.trainer import batch_hint
 from azr_env import registry
-from azr_env.errors import SettingError
+from azr_env.errors import AzrError, SettingError
 
 
 def run(args: list[str], folder: Path, stamp: str) -> int:
@@ -90,18 +92,32 @@ def _recipe(args: list[str]) -> Path:
 
 def _parse(args: list[str], chosen: Path) -> tuple[RunConfig, SelfPlayConfig, GRPOConfig]:
     """Flags over the recipe over the defaults, by TRL's own parser."""
-    rest = _without(args, "--config")
+    given = ["--config", str(chosen), *_without(args, "--config")]
     try:
-        loaded = yaml.safe_load(chosen.read_text(encoding="utf-8"))
-        if not isinstance(loaded, dict):
+        if not isinstance(yaml.safe_load(chosen.read_text(encoding="utf-8")), dict):
             raise SettingError(f"{chosen}: a recipe is a mapping of settings to values")
-        parser = TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), prog="azr train")
-        config, play, grpo = parser.parse_args_and_config(["--config", str(chosen), *rest])
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise SettingError(f"{chosen} is no YAML: {' '.join(str(exc).split())}") from None
+    if {"-h", "--help"} & set(given):
+        TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), prog="azr train").parse_args_and_config(given)
+    play = _checked((SelfPlayConfig,), given)[0]
+    try:
+        config, play, grpo = _checked((RunConfig, SelfPlayConfig, GRPOConfig), given)
+    except SettingError as exc:
+        raise SettingError(f"{exc} {batch_hint(round_rows(play))}" if "batch_size" in str(exc) else str(exc)) from None
+    return config, play, grpo
+
+
+def _checked(kinds: tuple[type, ...], given: list[str]) -> tuple[Any, ...]:
+    parser = TrlParser(kinds, prog="azr train")
+    try:
+        if len(kinds) == 1:
+            return tuple(parser.parse_args_and_config(given, return_remaining_strings=True))
+        return tuple(parser.parse_args_and_config(given))
+    except AzrError:
+        raise
     except ValueError as exc:
         raise SettingError(str(exc)) from None
-    return config, play, grpo
 
 
 def _value(args: list[str], flag: str) -> str | None:

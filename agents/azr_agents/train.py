@@ -33,7 +33,7 @@ from transformers import AutoConfig, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig
 
 from azr_agents import tiny
-from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, options
+from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, options, round_rows
 from azr_agents.evaluate import Result, evaluate, pick_tasks, summary
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import TransformersPolicy, encode
@@ -85,7 +85,7 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
     given: dict[str, Any] = options(config.domain_options)
     domain = registry.domain(config.domain, **given)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    check_arithmetic(args, 3 * (play.proposer_rows + play.solver_rows), processes)
+    check_arithmetic(args, round_rows(play), processes)
     try:
         model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
         tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")

@@ -58,6 +58,16 @@ def check_trl() -> None:
         )
 
 
+def batch_hint(rows: int) -> str:
+    """Which batch settings fit a round of ``rows`` rows, as a sentence for an error message."""
+    divisors = [n for n in range(2, rows + 1) if rows % n == 0]
+    return (
+        f"A round has {rows} rows, so num_generations must be one of {', '.join(map(str, divisors))} (advantages are "
+        f"relative to the cell: it changes only TRL's own statistics), and per_device_train_batch_size x processes x "
+        f"steps_per_generation must be {rows}."
+    )
+
+
 def check_arithmetic(args: GRPOConfig, rows: int, processes: int) -> None:
     """Refuses batch settings that do not make one generation batch one round of ``rows`` rows.
 
@@ -65,25 +75,12 @@ def check_arithmetic(args: GRPOConfig, rows: int, processes: int) -> None:
         SettingError: names the setting and the values that would do.
     """
     if rows % args.num_generations:
-        good = [n for n in range(2, rows + 1) if rows % n == 0]
-        raise SettingError(
-            f"num_generations={args.num_generations} does not divide the {rows} rows of a round; "
-            f"one of {', '.join(map(str, good))} does. Advantages are relative to the cell, so it "
-            f"changes only TRL's own statistics."
-        )
+        raise SettingError(f"num_generations={args.num_generations} does not fit. {batch_hint(rows)}")
     if args.generation_batch_size != rows:
-        per_step = args.per_device_train_batch_size * processes
-        fitting = [n for n in range(1, rows + 1) if rows % (n * processes) == 0]
         raise SettingError(
-            f"one generation batch is {args.generation_batch_size} rows (per_device_train_batch_size="
-            f"{args.per_device_train_batch_size} x {processes} processes x steps_per_generation="
-            f"{args.steps_per_generation}), but a round has {rows}. "
-            + (
-                f"Set steps_per_generation={rows // per_step}."
-                if rows % per_step == 0
-                else f"Set per_device_train_batch_size to one of {', '.join(map(str, fitting))} "
-                "and steps_per_generation to the rest."
-            )
+            f"one generation batch is {args.generation_batch_size} rows: per_device_train_batch_size="
+            f"{args.per_device_train_batch_size} x {processes} processes x "
+            f"steps_per_generation={args.steps_per_generation}. {batch_hint(rows)}"
         )
     every = round_steps(args)
     if every < 1:

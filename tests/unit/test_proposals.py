@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ PROGRAM = "def f(x):\n    return x * 2"
 INPUTS = ("1", "'ab'", "[0]", "(1, 2)")
 
 
-def proposed(domain: Domain, mode: Mode, program: str | None, inputs, style: Style = Style.PAPER, message: str = "") -> Proposed:
+def proposed(domain: Domain, mode: Mode, program: str | None, inputs: Sequence[str], style: Style = Style.PAPER, message: str = "") -> Proposed:
     given = prompts.gives_program(domain, mode)
     text = prompts.proposal_of(domain, None if given else program, inputs, style, message)
     return Proposed(mode, text, program if given else None)
@@ -49,7 +51,7 @@ def test_prime_tasks(prime_domain: PrimeInversionDomain, style: Style) -> None:
 REJECTED = {
     "no frame": ("hello", "malformed"),
     "no input": ("<think></think><answer>```python\ndef f(x): return x\n```</answer>", "malformed"),
-    "two inputs": (prompts.proposal_of, "malformed"),
+    "two inputs": ("<think></think><answer>```python\nP\n```\n```input\n1\n```\n```input\n2\n```</answer>", "malformed"),
     "does not parse": ("def f(x) return x", "syntax"),
     "not f": ("def g(x): return x", "entry"),
     "no parameter": ("def f(): return 1", "entry"),
@@ -72,12 +74,9 @@ REJECTED = {
 
 
 @pytest.mark.parametrize(("text", "reason"), REJECTED.values(), ids=list(REJECTED))
-def test_rejections(python_domain: PythonDomain, text, reason: str) -> None:
-    if reason == "malformed":
-        text = text if isinstance(text, str) else text(python_domain, PROGRAM, ["1", "2"])
-        item = Proposed(Mode.DEDUCTION, text)
-    else:
-        item = proposed(python_domain, Mode.DEDUCTION, text, ["7"])
+def test_rejections(python_domain: PythonDomain, text: str, reason: str) -> None:
+    whole = reason == "malformed"
+    item = Proposed(Mode.DEDUCTION, text) if whole else proposed(python_domain, Mode.DEDUCTION, text, ["7"])
     (result,) = admit(python_domain, [item])
     assert result.task is None
     assert result.rejection is not None
@@ -107,24 +106,35 @@ def test_inputs_that_are_refused(python_domain: PythonDomain, text: str, reason:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "message", "reason"),
+    ("inputs", "reason"),
     [
-        (INPUTS[:3], "m", "inputs"),
-        (("1", "2", "3", "1"), "m", "inputs"),
-        (("1", "2", "3", " 1 "), "m", "inputs"),
-        (("{1: 2}", "{1:2,}", "3", "4"), "m", "inputs"),
-        (("1", "2", "3", "x"), "m", "input"),
-        (INPUTS, "it is\ndef f(x):\n    return x * 2", "leak"),
-        (INPUTS, "d e f   f ( x ) :  return x*2", "leak"),
+        (INPUTS[:3], "inputs"),
+        (("1", "2", "3", "1"), "inputs"),
+        (("1", "2", "3", " 1 "), "inputs"),
+        (("{1: 2}", "{1:2,}", "3", "4"), "inputs"),
+        (("1", "2", "3", "x"), "input"),
     ],
 )
-def test_induction_proposals_that_are_refused(python_domain: PythonDomain, inputs, message: str, reason: str) -> None:
-    program = "def f(x): return x * 2" if message.startswith("d e f") else PROGRAM.replace("return", "return 1 *")
-    program = PROGRAM.replace("x * 2", "x * 2 * 1 * 1") if reason == "leak" and "\n" in message else program
-    message = message.replace("x * 2", "x * 2 * 1 * 1") if reason == "leak" and "\n" in message else message
-    (result,) = admit(python_domain, [proposed(python_domain, Mode.INDUCTION, program, inputs, message=message)])
+def test_induction_inputs_that_are_refused(python_domain: PythonDomain, inputs: tuple[str, ...], reason: str) -> None:
+    (result,) = admit(python_domain, [proposed(python_domain, Mode.INDUCTION, PROGRAM, inputs)])
     assert result.rejection is not None
     assert result.rejection.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (PROGRAM, f"it is\n{PROGRAM}"),
+        (PROGRAM, "it is def f(x): return x*2."),
+        ("def f(x):\n    return x * 2 + 0 - 0", "return   x*2 + 0-0"),
+        ("def f(x):\n    return x * 2 + 0 - 0", "so: return x * 2 + 0 - 0!"),
+    ],
+)
+def test_a_message_with_code_of_the_program_is_refused(python_domain: PythonDomain, program: str, message: str) -> None:
+    (result,) = admit(python_domain, [proposed(python_domain, Mode.INDUCTION, program, ["1", "2", "3", "4"], message=message)])
+    assert result.rejection == Rejection("leak", "the message contains code of the program")
+    (result,) = admit(python_domain, [proposed(python_domain, Mode.INDUCTION, program, ["1", "2", "3", "4"], message="twice x")])
+    assert result.rejection is None
 
 
 def test_surplus_inputs_are_not_used(python_domain: PythonDomain) -> None:

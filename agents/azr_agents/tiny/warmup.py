@@ -23,7 +23,6 @@ from azr_agents.tiny import tokenizer as tiny_tokenizer
 from azr_agents.tiny.corpus_prime_inversion import PrimeInversion
 from azr_agents.tiny.corpus_python import Python
 from azr_agents.tiny.muon import Muon
-from azr_agents.tiny.numbers import seed_embedding
 from azr_agents.tiny.rows import Corpus, Row
 
 CORPORA: dict[str, Callable[[], Corpus]] = {"prime_inversion": PrimeInversion, "python": Python}
@@ -42,7 +41,6 @@ class Settings:
     matrix_lr: float = 0.02
     final_share: float = 0.02
     weight_decay: float = 0.01
-    embedding_scale: float = 0.1
     hidden: int = 128
     layers: int = 3
     heads: int = 4
@@ -72,7 +70,6 @@ def build_model(settings: Settings, vocabulary: PreTrainedTokenizerFast) -> Llam
     )
     torch.manual_seed(settings.seed)
     model = LlamaForCausalLM(config)
-    seed_embedding(model.model.embed_tokens.weight, vocabulary.get_vocab(), settings.embedding_scale)
     model.generation_config = GenerationConfig(pad_token_id=pad, eos_token_id=eos)
     return model
 

@@ -253,7 +253,7 @@ def _bad_key(exc: ValueFormatError) -> Verdict:
 
 
 def _leaks(draft: Draft) -> bool:
-    """Whether the message holds a telling line of the program."""
+    """Whether the message holds the program or a telling line of it."""
     message = "".join(draft.message.split())
-    lines = ["".join(line.split()) for line in draft.program.split("\n")]
-    return any(len(line) >= 12 and line in message for line in lines)
+    pieces = ["".join(text.split()) for text in (draft.program, *draft.program.split("\n"))]
+    return any(len(piece) >= 12 and piece in message for piece in pieces)

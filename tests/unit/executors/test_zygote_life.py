@@ -246,3 +246,33 @@ def test_memory_stays_flat() -> None:
         assert servers(executor) == [server]
         assert memory_kib(server) - before < 2048
         assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def memory_holds(pid: int, word: bytes) -> bool:
+    """Whether any readable page of a process holds ``word``."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            if line.split()[1][0] == "r" and "[v" not in line:
+                memory.seek(start)
+                if word in memory.read(end - start):
+                    return True
+    return False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="reading a locked server's memory takes root")
+def test_a_server_remembers_nothing_of_its_jobs() -> None:
+    """So a later program finds nothing of an earlier one, however deep it digs."""
+    word = "pomegranate"
+    jobs = [
+        Job(f"def f(x): return x + '{word}'", (f"(s11:{word})",), PATIENT),
+        Job(f"x = '{word}'\ndef f(x): raise ValueError(x * 30)", (f"(s11:{word})",) * 9, PATIENT),
+        Job(f"def f(x): return [x] * 3000  # {word}" + "#" * 3_000_000, (f"(s11:{word})",) * 9, PATIENT),
+    ]
+    with ZygoteExecutor(workers=1, cache_size=0) as executor:
+        results = executor.run(jobs)
+        assert word in results[2][8].value
+        executor.run(squares(1))  # the wipe comes after the answer and before the next fork
+        (server,) = servers(executor)
+        assert not memory_holds(server, word.encode())
+        assert memory_holds(server, b"REQUEST"), "the search itself works"
