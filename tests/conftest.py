@@ -17,6 +17,7 @@ from azr_env.verifiers.relation import RelationVerifier
 
 settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
+settings.register_profile("thorough", parent=settings.get_profile("dev"), max_examples=1500)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
 LIMITS = Limits(timeout_s=2.0)
