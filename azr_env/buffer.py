@@ -90,7 +90,7 @@ class TaskBuffer:
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         if _foreign(Path(self.path)):  # SQLite takes a file of some bytes for an empty database, and overwrites it
-            raise BufferSchemaError(f"{self.path} is not a database. Give a run directory's buffer file, or a new path.")
+            raise BufferSchemaError(f"{self.path} is no database. Give a run directory's buffer file, or a new path.")
         try:
             if read_only:
                 db = sqlite3.connect(f"{Path(self.path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)

@@ -91,8 +91,7 @@ def gives_program(domain: Domain, mode: Mode) -> bool:
 def completion_of(domain: Domain, mode: Mode, answer: str, style: Style = Style.PAPER, thought: str = "") -> str:
     """A completion of the style that gives ``answer``."""
     if style == Style.COMPACT:
-        framed = thought or "think>" in answer  # a bare answer that holds a think tag would be read as thinking
-        return (f"<think>{thought}</think>" if framed else "") + _gap(answer)
+        return _thought(thought, answer) + _gap(answer)
     return f"<think>{thought}</think><answer>\n{_fence(domain.fences[BLANK[mode]], answer)}\n</answer>"
 
 
@@ -104,7 +103,8 @@ def proposal_of(
     parts += [(Slot.INPUT, text) for text in inputs]
     if style == Style.COMPACT:
         lines = [_line(slot, text) for slot, text in parts] + ([_line(MESSAGE, message)] if message else [])
-        return "\n".join(lines).removeprefix(f"{parts[0][0]}:")
+        text = "\n".join(lines).removeprefix(f"{parts[0][0]}:")
+        return _thought("", text) + text
     blocks = [_fence(domain.fences[slot], text) for slot, text in parts]
     if message:
         blocks.append(_fence(MESSAGE, message))
@@ -114,6 +114,11 @@ def proposal_of(
 def label(mode: Mode, role: Role) -> str:
     """Name of a cell, as metrics and records write it."""
     return f"{role}/{mode}"
+
+
+def _thought(thought: str, text: str) -> str:
+    """The thinking that stands before a bare text; an empty one where the text itself holds a tag of thinking."""
+    return f"<think>{thought}</think>" if thought or "think>" in text else ""
 
 
 def _fence(info: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from azr_env.errors import AzrError
 from azr_env.parsing import Malformed, Style, parse_proposal
 from azr_env.protocols import Domain
 from azr_env.types import Draft, Mode, Rejection, Task
@@ -33,10 +34,16 @@ def admit(domain: Domain, proposed: Sequence[Proposed], style: Style = Style.PAP
 
     Nothing here raises for what a model writes: an unreadable completion is a rejection with the reason
     ``malformed``, and a failure of our own machinery one with the reason ``error``.
+
+    Raises:
+        AzrError: the domain gave another number of results than it was given drafts.
     """
     drafts = [parse_proposal(p.completion, style, p.mode, domain.fences, p.program) for p in proposed]
     readable = [draft for draft in drafts if isinstance(draft, Draft)]
-    results = iter(domain.admit(readable) if readable else [])
+    given = domain.admit(readable) if readable else []
+    if len(given) != len(readable):
+        raise AzrError(f"domain {domain.name!r} gave {len(given)} results for {len(readable)} drafts: one each is due")
+    results = iter(given)
     proposals = []
     for item, draft in zip(proposed, drafts, strict=True):
         result = Rejection("malformed", draft.reason) if isinstance(draft, Malformed) else next(results)

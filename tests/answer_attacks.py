@@ -89,8 +89,8 @@ VALUES: dict[str, str] = {
     "long sum": "1+" * 8000 + "1",
     "long attribute chain": "a" + ".b" * 8000,
     "long nots": "not " * 4000 + "7",
-    "colliding hashes": "{" + ",".join(str(k * (2**61 - 1)) for k in range(1, 1500)) + "}",
-    "colliding tuples": "{" + ",".join(str(tuple(-1 - (k >> b & 1) for b in range(10))) for k in range(900)) + "}",
+    "colliding hashes": "{" + ",".join(str(k * (2**61 - 1)) for k in range(1, 1400)) + "}",
+    "colliding tuples": "{" + ",".join(str(tuple(-1 - (k >> b & 1) for b in range(9))) for k in range(512)) + "}",
     "bidirectional override": "\u202e7",
     "zero width": "7\u200b",
     "full-width digit": "\uff17",
@@ -124,7 +124,9 @@ VALUES: dict[str, str] = {
 
 PROGRAMS: dict[str, str] = {
     "always-equal object": "class E:\n    def __eq__(self, other): return True\ndef f(x): return E()",
-    "always-equal int": "class E(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef f(x): return E(7)",
+    "always-equal int": (
+        "class E(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef f(x): return E(7)"
+    ),
     "always-equal str": "class E(str):\n    def __eq__(self, other): return True\ndef f(x): return E('7')",
     "always-equal list": "class E(list):\n    def __eq__(self, other): return True\ndef f(x): return E()",
     "always-equal in a list": "class E:\n    def __eq__(self, other): return True\ndef f(x): return [E()]",

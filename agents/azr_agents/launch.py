@@ -44,7 +44,7 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     resume = _value(args, "--resume")
     if resume is not None:
-        if len(args) > (1 if args[0].startswith("--resume=") else 2):
+        if args not in (["--resume", resume], [f"--resume={resume}"]):
             raise SettingError("--resume goes alone: a run goes on with the settings that it began with")
         old, argv = Run.open(resume)
         checkpoint = old.last_checkpoint()
@@ -109,7 +109,7 @@ def _parse(args: list[str], chosen: Path) -> tuple[RunConfig, SelfPlayConfig, GR
 
 
 def _checked(kinds: tuple[type, ...], given: list[str]) -> tuple[Any, ...]:
-    parser = TrlParser(kinds, prog="azr train")
+    parser = TrlParser(kinds, prog="azr train", allow_abbrev=False)  # --seed is not short for --seed_tasks
     try:
         if len(kinds) == 1:
             return tuple(parser.parse_args_and_config(given, return_remaining_strings=True))

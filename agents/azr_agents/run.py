@@ -117,7 +117,7 @@ class Run:
                 except ValueError:
                     break
                 if record["step"] < keep:
-                    out.write(line)
+                    out.write(line.rstrip("\n") + "\n")
         part.replace(path)
 
 

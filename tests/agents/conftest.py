@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def _new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=2,
-            max_position_embeddings=256,
+            max_position_embeddings=2048,
             tie_word_embeddings=True,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -141,11 +142,11 @@ def loaded(base_model: Path) -> Callable[[], tuple[Any, Any]]:
     return load
 
 
-@pytest.fixture
-def recipe(tmp_path: Path, base_model: Path) -> Callable[..., Path]:
-    """Writes a recipe of 24 rows a round (2 x 3 proposals, 6 x 3 answers) with the given changes; ``None`` removes a key."""
+@pytest.fixture(scope="session")
+def write_recipe(base_model: Path) -> Callable[..., Path]:
+    """Writes a recipe of 36 rows a round (4 proposals and 8 answers a mode) with changes; ``None`` removes a key."""
 
-    def write(name: str = "recipe.yaml", **changes: Any) -> Path:
+    def write(folder: Path, name: str = "recipe.yaml", **changes: Any) -> Path:
         settings = {
             "domain": "prime_inversion",
             "domain_options": f"max_prime={MAX_PRIME}",
@@ -177,8 +178,14 @@ def recipe(tmp_path: Path, base_model: Path) -> Callable[..., Path]:
             "disable_tqdm": True,
             "report_to": "none",
         } | changes
-        path = tmp_path / name
+        path = folder / name
         path.write_text(yaml.safe_dump({k: v for k, v in settings.items() if v is not None}), encoding="utf-8")
         return path
 
     return write
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a recipe into the test's own folder."""
+    return partial(write_recipe, tmp_path)

@@ -87,7 +87,9 @@ def ours() -> Iterator[tuple[Path, int, str, str]]:
 
 
 def test_every_module_has_a_floor() -> None:
-    unknown = {module_of(path).split(".")[1] for path in files(PACKAGE) if path.parent != PACKAGE or path.stem != "__init__"}
+    unknown = {
+        module_of(path).split(".")[1] for path in files(PACKAGE) if path.parent != PACKAGE or path.stem != "__init__"
+    }
     assert unknown <= set(FLOORS), f"give {sorted(unknown - set(FLOORS))} a floor in design/architecture.md and here"
 
 
@@ -95,7 +97,8 @@ def test_modules_import_lower_floors_or_their_own_folder() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {source} (F{floor(source)}) imports {target} (F{floor(target)})"
         for path, line, source, target in ours()
-        if not floor(target) < floor(source) and not (floor(target) == floor(source) and folder(source) == folder(target))
+        if not floor(target) < floor(source)
+        and not (floor(target) == floor(source) and folder(source) == folder(target))
     ]
     assert wrong == []
 
@@ -141,7 +144,8 @@ def test_the_core_needs_gymnasium_and_numpy_only() -> None:
         f"{path.relative_to(ROOT)}:{line} imports {target}"
         for path in files(PACKAGE)
         for line, target in imported(path)
-        if target.split(".")[0] not in allowed and path.relative_to(PACKAGE).parts[0] not in ("bridges", "testing", "executors")
+        if target.split(".")[0] not in allowed
+        and path.relative_to(PACKAGE).parts[0] not in ("bridges", "testing", "executors")
     ]
     assert wrong == []
 
@@ -226,7 +230,10 @@ def test_inheritance_is_one_deep() -> None:
         if isinstance(node, ast.ClassDef)
     }
     deep = {
-        name: base for name, bases in parents.items() for base in bases if base in parents and parents[base] & set(parents)
+        name: base
+        for name, bases in parents.items()
+        for base in bases
+        if base in parents and parents[base] & set(parents)
     }
     assert deep == {}
 

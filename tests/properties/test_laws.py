@@ -163,14 +163,16 @@ def is_prime(n: int) -> bool:
 def right_prime(task: Task, text: str) -> bool:
     if not re.fullmatch(r"(0|[1-9][0-9]{0,8})", text.strip()):
         return False
-    number = int(text)
+    number = int(text.strip())
     p, x, y = int(task.program), int(task.examples[0].input), int(task.examples[0].output)
     p, x, y = {Slot.PROGRAM: (number, x, y), Slot.INPUT: (p, number, y), Slot.OUTPUT: (p, x, number)}[BLANK[task.mode]]
     return p <= 31 and is_prime(p) and 0 < x < p and 0 < y < p and x * y % p == 1
 
 
 @given(data=st.data(), key=keys, mode=modes, style=styles)
-def test_law_3_primes(prime_domain: PrimeInversionDomain, data: st.DataObject, key: int, mode: Mode, style: Style) -> None:
+def test_law_3_primes(
+    prime_domain: PrimeInversionDomain, data: st.DataObject, key: int, mode: Mode, style: Style
+) -> None:
     task = builtin(prime_domain, mode, key)
     text = data.draw(st.one_of(edited(prompts.key(task)), st.integers(-3, 40).map(str), wild_text))
     assume("think>" not in text)
@@ -223,7 +225,9 @@ def test_law_3_attacks(domain: Domain, mode: Mode, style: Style) -> None:
     attempts += [(task, text) for text in texts]
     fooled = [
         completion[:80]
-        for (_, completion), result in zip(attempts, grade(domain, RelationVerifier(domain), attempts, style), strict=True)
+        for (_, completion), result in zip(
+            attempts, grade(domain, RelationVerifier(domain), attempts, style), strict=True
+        )
         if result.verdict.status is Status.CORRECT or result.verdict.status is Status.ERROR
     ]
     assert fooled == []
@@ -243,7 +247,11 @@ def _attacked(domain: Domain, mode: Mode) -> Task:
 @given(text=wild_text, mode=modes, style=styles)
 def test_law_4_grading_is_total(domain: Domain, text: str, mode: Mode, style: Style) -> None:
     task = _attacked(domain, mode)
-    wrapped = [text, prompts.completion_of(domain, mode, text, style), prompts.completion_of(domain, mode, f"def f(x): return {text}", style)]
+    wrapped = [
+        text,
+        prompts.completion_of(domain, mode, text, style),
+        prompts.completion_of(domain, mode, f"def f(x): return {text}", style),
+    ]
     results = grade(domain, RelationVerifier(domain), [(task, completion) for completion in wrapped], style)
     for result in results:
         assert result.verdict.status in set(Status) - {Status.ERROR}
@@ -256,13 +264,36 @@ def test_law_4_grading_is_total(domain: Domain, text: str, mode: Mode, style: St
 def test_law_4_admission_is_total(domain: Domain, text: str, mode: Mode, style: Style) -> None:
     program = "def f(*x):\n    return x" if domain.name == "python" else "7"
     count = domain.induction_inputs[0] if mode is Mode.INDUCTION else 1
-    for completion in (text, prompts.proposal_of(domain, text, [text] * count, style), prompts.proposal_of(domain, program, [text] * count, style)):
+    for completion in (
+        text,
+        prompts.proposal_of(domain, text, [text] * count, style),
+        prompts.proposal_of(domain, program, [text] * count, style),
+    ):
         (result,) = admit(domain, [Proposed(mode, completion)], style)
         assert (result.task is None) != (result.rejection is None)
         assert result.rejection is None or result.rejection.reason != "error"
 
 
-MEGABYTES = ["[", "(\n", "{1:", "a", "9", "-", "\0", "\ud800", "\n", "```\n", "'", "\\", "0,", "lambda:", " ", "</answer>", "#\n", "\t\n"]
+MEGABYTES = [
+    "[",
+    "(\n",
+    "{1:",
+    "a",
+    "9",
+    "-",
+    "\0",
+    "\ud800",
+    "\n",
+    "```\n",
+    "'",
+    "\\",
+    "0,",
+    "lambda:",
+    " ",
+    "</answer>",
+    "#\n",
+    "\t\n",
+]
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -270,7 +301,9 @@ MEGABYTES = ["[", "(\n", "{1:", "a", "9", "-", "\0", "\ud800", "\n", "```\n", "'
 def test_law_4_megabytes_take_bounded_time(domain: Domain, mode: Mode, style: Style) -> None:
     task = _attacked(domain, mode)
     bulks = [piece * (1_048_576 // len(piece)) for piece in MEGABYTES]
-    attempts = [(task, prompts.completion_of(domain, mode, bulk, style)) for bulk in bulks] + [(task, bulk) for bulk in bulks]
+    attempts = [(task, prompts.completion_of(domain, mode, bulk, style)) for bulk in bulks] + [
+        (task, bulk) for bulk in bulks
+    ]
     start = time.perf_counter()
     results = grade(domain, RelationVerifier(domain), attempts, style)
     assert time.perf_counter() - start < 15, "36 megabytes; about a second on one core"
@@ -293,14 +326,18 @@ ATTEMPTS: list[tuple[str, Mode, str]] = [
 ]
 
 
-def verdicts_of(order: list[int], one_by_one: bool, python: PythonDomain, prime: PrimeInversionDomain) -> list[list[str]]:
+def verdicts_of(
+    order: list[int], one_by_one: bool, python: PythonDomain, prime: PrimeInversionDomain
+) -> list[list[str]]:
     """Status and reason of each attempt, in the order of `ATTEMPTS`."""
     found: dict[int, list[str]] = {}
     for domain in (python, prime):
         mine = [k for k in order if ATTEMPTS[k][0] == domain.name]
         batches = [[k] for k in mine] if one_by_one else [mine]
         for batch in batches:
-            pairs = [(_attacked(domain, ATTEMPTS[k][1]), prompts.completion_of(domain, *ATTEMPTS[k][1:])) for k in batch]
+            pairs = [
+                (_attacked(domain, ATTEMPTS[k][1]), prompts.completion_of(domain, *ATTEMPTS[k][1:])) for k in batch
+            ]
             for k, result in zip(batch, grade(domain, RelationVerifier(domain), pairs), strict=True):
                 found[k] = [str(result.verdict.status), result.verdict.reason]
     return [found[k] for k in range(len(ATTEMPTS))]
@@ -364,7 +401,11 @@ def test_law_6_proposer(p: float, name: str) -> None:
 @given(key=keys, mode=modes, text=wild_text, style=styles)
 def test_law_6_solver(domain: Domain, key: int, mode: Mode, text: str, style: Style) -> None:
     task = builtin(domain, mode, key)
-    texts = [text, prompts.completion_of(domain, mode, text, style), prompts.completion_of(domain, mode, prompts.key(task), style)]
+    texts = [
+        text,
+        prompts.completion_of(domain, mode, text, style),
+        prompts.completion_of(domain, mode, prompts.key(task), style),
+    ]
     for result in grade(domain, RelationVerifier(domain), [(task, completion) for completion in texts], style):
         assert result.reward in {1.0, -0.5, -1.0}
         assert (result.reward == 1.0) == (result.verdict.status is Status.CORRECT)
@@ -403,10 +444,17 @@ def test_law_7_layout_of_the_completion(domain: Domain, key: int, mode: Mode, la
         changed = LAYOUTS[layout](plain)
         assert changed != plain
         assert judged(domain, task, changed) is judged(domain, task, plain)
-    assert judged(domain, task, LAYOUTS[layout](prompts.completion_of(domain, mode, prompts.key(task)))) is Status.CORRECT
+    assert (
+        judged(domain, task, LAYOUTS[layout](prompts.completion_of(domain, mode, prompts.key(task)))) is Status.CORRECT
+    )
 
 
-@given(key=keys, mode=modes, thought=st.sampled_from(["", "<think>so</think>", "<think>\n</think>\n\n", "so</think>"]), gap=st.sampled_from(["", " ", "\n", "\r\n", "\t \n"]))
+@given(
+    key=keys,
+    mode=modes,
+    thought=st.sampled_from(["", "<think>so</think>", "<think>\n</think>\n\n", "so</think>"]),
+    gap=st.sampled_from(["", " ", "\n", "\r\n", "\t \n"]),
+)
 def test_law_7_layout_of_a_compact_completion(domain: Domain, key: int, mode: Mode, thought: str, gap: str) -> None:
     task = builtin(domain, mode, key)
     assert judged(domain, task, f"{thought}{gap}{prompts.key(task)}{gap}", Style.COMPACT) is Status.CORRECT
@@ -419,12 +467,16 @@ def test_law_7_layout_of_a_value(python_domain: PythonDomain, key: int, gap: str
     assume(text.startswith("["))
     spread = text.replace("[", f"[{gap}").replace(",", f"{gap},{gap}").replace("]", f"{gap}]")
     assert status(python_domain, task, spread) is Status.CORRECT
-    assert status(python_domain, task, spread.replace("]", ",]") if text != "[]" else "[0]") is (Status.CORRECT if text != "[]" else Status.INCORRECT)
+    assert status(python_domain, task, spread.replace("]", ",]") if text != "[]" else "[0]") is (
+        Status.CORRECT if text != "[]" else Status.INCORRECT
+    )
     assert status(python_domain, task, text.replace("[", "[7, ")) is Status.INCORRECT
 
 
 @given(key=keys, mode=st.sampled_from([Mode.DEDUCTION, Mode.ABDUCTION]), step=st.sampled_from([-1, 1]))
-def test_law_7_a_changed_value_changes_the_verdict(prime_domain: PrimeInversionDomain, key: int, mode: Mode, step: int) -> None:
+def test_law_7_a_changed_value_changes_the_verdict(
+    prime_domain: PrimeInversionDomain, key: int, mode: Mode, step: int
+) -> None:
     task = builtin(prime_domain, mode, key)
     assert status(prime_domain, task, str(max(0, int(prompts.key(task)) + step))) is Status.INCORRECT
 
@@ -444,7 +496,9 @@ def test_law_7_another_value_is_incorrect(python_domain: PythonDomain, data: st.
 def test_law_8_a_dead_executor_blames_nobody(text: str, mode: Mode, style: Style) -> None:
     domain = PythonDomain(ScriptedExecutor({}, Outcome(OutcomeStatus.INFRA, detail="x")))
     task = _attacked(domain, mode)
-    (result,) = grade(domain, RelationVerifier(domain), [(task, prompts.completion_of(domain, mode, text, style))], style)
+    (result,) = grade(
+        domain, RelationVerifier(domain), [(task, prompts.completion_of(domain, mode, text, style))], style
+    )
     if domain.executor.jobs:  # type: ignore[attr-defined]
         assert (result.verdict.status, result.reward) == (Status.ERROR, None)
     else:  # refused unrun, or compared without running: nothing of ours failed
@@ -458,13 +512,18 @@ def test_law_8_the_rest_of_a_batch_is_unharmed(dead: set[int], answers: list[str
 
     def script(program: str, call: str, lane: int) -> Outcome:
         right = call == values.encode((3,))
-        return Outcome(OutcomeStatus.INFRA) if next(asked) in dead else Outcome(OutcomeStatus.OK, "i7;" if right else "i8;")
+        return (
+            Outcome(OutcomeStatus.INFRA)
+            if next(asked) in dead
+            else Outcome(OutcomeStatus.OK, "i7;" if right else "i8;")
+        )
 
     domain = PythonDomain(ScriptedExecutor(script))
     task = _attacked(domain, Mode.ABDUCTION)
     attempts = [(task, prompts.completion_of(domain, Mode.ABDUCTION, answer)) for answer in answers]
     assert [result.verdict.status for result in grade(domain, RelationVerifier(domain), attempts)] == [
-        Status.ERROR if k in dead else Status.CORRECT if answer == "3" else Status.INCORRECT for k, answer in enumerate(answers)
+        Status.ERROR if k in dead else Status.CORRECT if answer == "3" else Status.INCORRECT
+        for k, answer in enumerate(answers)
     ]
 
 

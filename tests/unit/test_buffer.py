@@ -315,14 +315,22 @@ def test_an_interrupted_step_leaves_nothing(error: type[BaseException]) -> None:
     buffer = TaskBuffer()
     fill(buffer, 0, [1])
     before = buffer.digest()
-    with pytest.raises(error), buffer.step(1):
-        buffer.add([pair(2)], np.random.default_rng(0))
-        raise error
+
+    def interrupted() -> None:
+        with buffer.step(1):
+            buffer.add([pair(2)], np.random.default_rng(0))
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert buffer.digest() == before
     assert fill(buffer, 1, [2]) == [make(2)]
 
 
-@pytest.mark.parametrize(("settings", "says"), [({"capacity": 0}, "at least 1"), ({"capacity": -1}, "at least 1"), ({"eviction": "lru"}, "fifo, reservoir")])
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"capacity": 0}, "at least 1"), ({"capacity": -1}, "at least 1"), ({"eviction": "lru"}, "fifo, reservoir")],
+)
 def test_impossible_settings(settings: dict[str, object], says: str) -> None:
     with pytest.raises(SettingError, match=says):
         TaskBuffer(**settings)  # type: ignore[arg-type]
@@ -371,7 +379,9 @@ def _files(tmp_path: Path) -> dict[str, Path]:
         "short text": plain("short", b"x"),
         "cut database": plain("cut", b"SQLite format 3\0" + b"\x10\0\x01\x01\0@  " + b"\0" * 30),
         "another application": database("other", "CREATE TABLE notes (body TEXT)", "INSERT INTO notes VALUES ('mine')"),
-        "another application of our version": database("same", "CREATE TABLE t (x)", f"PRAGMA user_version = {SCHEMA_VERSION}"),
+        "another application of our version": database(
+            "same", "CREATE TABLE t (x)", f"PRAGMA user_version = {SCHEMA_VERSION}"
+        ),
         "no tables but a version": database("bare", f"PRAGMA user_version = {SCHEMA_VERSION}"),
         "another schema": database("newer.db", f"PRAGMA user_version = {SCHEMA_VERSION + 1}"),
         "a folder": tmp_path,
@@ -449,8 +459,8 @@ from azr_env.buffer import TaskBuffer
 from azr_env.types import Example, Mode, Task
 
 def pair(number):
-    task = Task(f"deduction-{number}", "python", Mode.DEDUCTION, f"def f(x): return {number}", (Example("1", str(number)),))
-    return task, f"identity {number}"
+    program, examples = f"def f(x): return {number}", (Example("1", str(number)),)
+    return Task(f"deduction-{number}", "python", Mode.DEDUCTION, program, examples), f"identity {number}"
 
 buffer = TaskBuffer(sys.argv[1], capacity=20)
 stop_inside = int(sys.argv[2])
@@ -467,7 +477,9 @@ for step in range(10_000):
 
 def _killed(path: Path, stop_inside: int, lines: int) -> list[str]:
     """What a writer printed before it was killed with SIGKILL, `lines` lines after it began."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(stop_inside)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(stop_inside)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     said = [process.stdout.readline().strip() for _ in range(lines)]
     os.kill(process.pid, signal.SIGKILL)

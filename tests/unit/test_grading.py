@@ -9,6 +9,7 @@ import pytest
 from azr_env import prompts
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
+from azr_env.errors import AzrError
 from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.grading import Grade, grade
 from azr_env.parsing import Style
@@ -33,7 +34,9 @@ def recording(prime_domain: PrimeInversionDomain) -> Recording:
     return Recording(RelationVerifier(prime_domain))
 
 
-def test_grades_stand_in_order_and_the_verifier_is_called_once(prime_domain: PrimeInversionDomain, recording: Recording) -> None:
+def test_grades_stand_in_order_and_the_verifier_is_called_once(
+    prime_domain: PrimeInversionDomain, recording: Recording
+) -> None:
     tasks = {mode: prime_domain.task(mode, 7, 3) for mode in Mode}
     attempts = [
         (tasks[Mode.DEDUCTION], "5"),
@@ -59,11 +62,16 @@ def test_grades_stand_in_order_and_the_verifier_is_called_once(prime_domain: Pri
 
 def test_nothing_to_verify_calls_nobody(prime_domain: PrimeInversionDomain, recording: Recording) -> None:
     assert grade(prime_domain, recording, []) == []
-    assert grade(prime_domain, recording, [(prime_domain.task(Mode.DEDUCTION, 7, 3), "5")])[0].verdict.status is Status.MALFORMED
+    assert (
+        grade(prime_domain, recording, [(prime_domain.task(Mode.DEDUCTION, 7, 3), "5")])[0].verdict.status
+        is Status.MALFORMED
+    )
     assert recording.calls == []
 
 
-def test_a_malformed_completion_has_a_reason_and_no_answer(prime_domain: PrimeInversionDomain, recording: Recording) -> None:
+def test_a_malformed_completion_has_a_reason_and_no_answer(
+    prime_domain: PrimeInversionDomain, recording: Recording
+) -> None:
     task = prime_domain.task(Mode.INDUCTION, 7, 3)
     (item,) = grade(prime_domain, recording, [(task, "<think></think><answer>7</answer>")])
     assert item == Grade("", Verdict(Status.MALFORMED, "no ```prime block in the answer"), -1.0)
@@ -88,3 +96,16 @@ def test_a_claim_fills_the_blank_slot_and_no_other(mode: Mode) -> None:
         Mode.ABDUCTION: ("p", (Example("ANSWER", "o0"),)),
         Mode.INDUCTION: ("ANSWER", (Example("i1", "o1"), Example("i2", "o2"))),
     }[mode] == (filled.program, filled.examples)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_verifier_that_miscounts_is_told_so(prime_domain: PrimeInversionDomain, count: int) -> None:
+    """Too few would have ended a caller's iteration without a word; too many would have shifted the next batch."""
+
+    class Miscounting:
+        def verify(self, answers: Sequence[tuple[Task, str]]) -> list[Verdict]:
+            return [Verdict(Status.CORRECT)] * count
+
+    attempts = [(prime_domain.task(Mode.DEDUCTION, 7, 3), "5")] * 2
+    with pytest.raises(AzrError, match=f"Miscounting gave {count} verdicts for 2 answers"):
+        grade(prime_domain, Miscounting(), attempts, Style.COMPACT)

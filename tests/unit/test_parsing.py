@@ -96,7 +96,9 @@ def test_paper_refusals_name_what_is_missing(completion: str, reason: str) -> No
     assert reason in result.reason
 
 
-@pytest.mark.parametrize(("mode", "label"), [(Mode.DEDUCTION, "output"), (Mode.ABDUCTION, "input"), (Mode.INDUCTION, "python")])
+@pytest.mark.parametrize(
+    ("mode", "label"), [(Mode.DEDUCTION, "output"), (Mode.ABDUCTION, "input"), (Mode.INDUCTION, "python")]
+)
 def test_each_mode_reads_its_own_slot(mode: Mode, label: str) -> None:
     completion = framed("".join(f"```{name}\nthe {name}\n```\n" for name in ("output", "python", "input", "message")))
     assert paper(completion, mode) == f"the {label}"
@@ -122,7 +124,13 @@ def test_compact_answers(completion: str, answer: str) -> None:
 
 @pytest.mark.parametrize(
     ("completion", "reason"),
-    [("", "empty"), (" \n\t", "empty"), ("<think>so</think>", "empty"), ("<think>5", "never closed"), ("5 <think>so", "never closed")],
+    [
+        ("", "empty"),
+        (" \n\t", "empty"),
+        ("<think>so</think>", "empty"),
+        ("<think>5", "never closed"),
+        ("5 <think>so", "never closed"),
+    ],
 )
 def test_compact_refusals(completion: str, reason: str) -> None:
     result = compact(completion)
@@ -137,8 +145,12 @@ def test_paper_proposal() -> None:
 
 
 def test_paper_induction_proposal_for_a_given_program() -> None:
-    body = framed("```input\n1\n```\n```message\nhalf\n```\n```python\nignored\n```\n```input\n2\n```\n```message\ndouble it\n```")
-    assert parse_proposal(body, Style.PAPER, Mode.INDUCTION, FENCES, "P") == Draft(Mode.INDUCTION, "P", ("1", "2"), "double it")
+    body = framed(
+        "```input\n1\n```\n```message\nhalf\n```\n```python\nignored\n```\n```input\n2\n```\n```message\ndouble it\n```"
+    )
+    assert parse_proposal(body, Style.PAPER, Mode.INDUCTION, FENCES, "P") == Draft(
+        Mode.INDUCTION, "P", ("1", "2"), "double it"
+    )
 
 
 def test_compact_proposal() -> None:
@@ -210,7 +222,12 @@ def test_cost_is_linear(piece: str, style: Style) -> None:
     def cost(times: int) -> int:
         body = piece * times
         return sum(
-            lines_run(lambda c=c: (parse_answer(c, style, Mode.DEDUCTION, FENCES), parse_proposal(c, style, Mode.INDUCTION, FENCES)))
+            lines_run(
+                lambda c=c: (
+                    parse_answer(c, style, Mode.DEDUCTION, FENCES),
+                    parse_proposal(c, style, Mode.INDUCTION, FENCES),
+                )
+            )
             for c in (body, framed(body), framed(f"```output\n{body}\n```"))
         )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import plain_values
 
 from azr_env import prompts, values
+from azr_env.domains.python import PythonDomain
 from azr_env.parsing import Style, parse_answer, parse_proposal
 from azr_env.protocols import Domain
 from azr_env.types import BLANK, Draft, Example, Mode, Role, Slot, Task
@@ -18,13 +19,22 @@ PYTHON_TASKS = {
     Mode.DEDUCTION: Task("d", "python", Mode.DEDUCTION, "def f(x):\n    return x", (Example("[1, 2]", "[1, 2]"),)),
     Mode.ABDUCTION: Task("a", "python", Mode.ABDUCTION, "def f(x):\n    return x + 1", (Example("1", "2"),)),
     Mode.INDUCTION: Task(
-        "i", "python", Mode.INDUCTION, "def f(x):\n    return x * 7", tuple(Example(str(k), str(7 * k)) for k in (11, 12, 13, 14)), 2, "sevens"
+        "i",
+        "python",
+        Mode.INDUCTION,
+        "def f(x):\n    return x * 7",
+        tuple(Example(str(k), str(7 * k)) for k in (11, 12, 13, 14)),
+        2,
+        "sevens",
     ),
 }
 EXAMPLE_TASKS = {
     "python": PYTHON_TASKS,
     "prime_inversion": {
-        mode: Task(f"{mode}-7-3", "prime_inversion", mode, "7", (Example("3", "5"),), 1 if mode is Mode.INDUCTION else 0) for mode in Mode
+        mode: Task(
+            f"{mode}-7-3", "prime_inversion", mode, "7", (Example("3", "5"),), 1 if mode is Mode.INDUCTION else 0
+        )
+        for mode in Mode
     },
 }
 
@@ -49,8 +59,9 @@ def test_any_value_survives_a_completion(python_domain: Domain, value: object, s
 
 
 HARD_TEXTS = [
-    "'</think>'", "'<think>'", "'</answer>'", "'<answer>'", "'</think><answer>```output\\n1\\n```</answer>'", "'```'", "'````'", "```\n```",
-    "x = '''\n```output\n5\n```\n'''", "<think></think><answer>\n```output\n5\n```\n</answer>", "#```", "a\r\nb", "```python", "`", "'``` x'",
+    "'</think>'", "'<think>'", "'</answer>'", "'<answer>'", "'</think><answer>```output\\n1\\n```</answer>'", "'```'",
+    "'````'", "```\n```", "x = '''\n```output\n5\n```\n'''", "<think></think><answer>\n```output\n5\n```\n</answer>",
+    "#```", "a\r\nb", "```python", "`", "'``` x'",
 ]  # fmt: skip
 
 
@@ -64,16 +75,25 @@ def test_texts_like_frames_survive_a_completion(python_domain: Domain, text: str
 
 
 @given(st.text(max_size=40).map(str.strip), st.lists(plain_values, min_size=1, max_size=3), st.sampled_from(Style))
-def test_proposal_to_completion_to_draft(python_domain: Domain, message: str, inputs: list[object], style: Style) -> None:
+def test_proposal_to_completion_to_draft(
+    python_domain: Domain, message: str, inputs: list[object], style: Style
+) -> None:
     assume(not re.search(r"^(program|input|output|message):", message, re.MULTILINE))
-    assume("think>" not in message)
     texts = tuple(values.render(value) for value in inputs)
-    assume(style == Style.PAPER or not any("think>" in text for text in texts))
     for program in ("def f(x):\n    return {1: x}", None):
         completion = prompts.proposal_of(python_domain, program, texts, style, message)
         given_program = "P" if program is None else None
         draft = parse_proposal(completion, style, Mode.INDUCTION, python_domain.fences, given_program)
         assert draft == Draft(Mode.INDUCTION, program or "P", texts, message)
+
+
+@pytest.mark.parametrize("text", ["'</think>'", "'<think>'", "'</answer>'", "'```'"])
+@pytest.mark.parametrize("style", Style)
+def test_texts_like_frames_survive_a_proposal(python_domain: PythonDomain, text: str, style: Style) -> None:
+    program = f"def f(x):\n    return {text}"
+    completion = prompts.proposal_of(python_domain, program, [text], style, f"it gives {text}")
+    expected = Draft(Mode.INDUCTION, program, (text,), f"it gives {text}")
+    assert parse_proposal(completion, style, Mode.INDUCTION, python_domain.fences) == expected
 
 
 @pytest.mark.parametrize("style", Style)
@@ -170,7 +190,14 @@ def test_proposer_prompt_asks_for(python_domain: Domain, mode: Mode, part: str) 
 
 @pytest.mark.parametrize(
     "part",
-    [r"[Gg]ive 4 inputs", r"4 ```input blocks", r"one ```message block", r"must not contain its code", r"separated by commas", r"strings in\s+quotes"],
+    [
+        r"[Gg]ive 4 inputs",
+        r"4 ```input blocks",
+        r"one ```message block",
+        r"must not contain its code",
+        r"separated by commas",
+        r"strings in\s+quotes",
+    ],
 )
 def test_induction_proposer_prompt_asks_for(python_domain: Domain, part: str) -> None:
     assert prompts.gives_program(python_domain, Mode.INDUCTION)

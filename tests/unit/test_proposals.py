@@ -12,17 +12,25 @@ from strategies import wild_text
 from azr_env import prompts, rewards
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
+from azr_env.errors import AzrError
 from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.parsing import Style
 from azr_env.proposals import Proposed, admit
 from azr_env.protocols import Domain
-from azr_env.types import Example, Mode, Rejection, Task
+from azr_env.types import Draft, Example, Mode, Rejection, Task
 
 PROGRAM = "def f(x):\n    return x * 2"
 INPUTS = ("1", "'ab'", "[0]", "(1, 2)")
 
 
-def proposed(domain: Domain, mode: Mode, program: str | None, inputs: Sequence[str], style: Style = Style.PAPER, message: str = "") -> Proposed:
+def proposed(
+    domain: Domain,
+    mode: Mode,
+    program: str | None,
+    inputs: Sequence[str],
+    style: Style = Style.PAPER,
+    message: str = "",
+) -> Proposed:
     given = prompts.gives_program(domain, mode)
     text = prompts.proposal_of(domain, None if given else program, inputs, style, message)
     return Proposed(mode, text, program if given else None)
@@ -30,13 +38,21 @@ def proposed(domain: Domain, mode: Mode, program: str | None, inputs: Sequence[s
 
 @pytest.mark.parametrize("style", Style)
 def test_admitted_tasks(python_domain: PythonDomain, style: Style) -> None:
-    batch = [proposed(python_domain, mode, PROGRAM, INPUTS if mode is Mode.INDUCTION else INPUTS[:1], style, "doubles") for mode in Mode]
+    batch = [
+        proposed(python_domain, mode, PROGRAM, INPUTS if mode is Mode.INDUCTION else INPUTS[:1], style, "doubles")
+        for mode in Mode
+    ]
     deduction, abduction, induction = (item.task for item in admit(python_domain, batch, style))
     for task in (deduction, abduction):
         assert task is not None
         assert (task.program, task.examples, task.shown) == (PROGRAM, (Example("1", "2"),), 0)
     assert induction is not None
-    assert induction.examples == (Example("1", "2"), Example("'ab'", "'abab'"), Example("[0]", "[0, 0]"), Example("(1, 2)", "(1, 2, 1, 2)"))
+    assert induction.examples == (
+        Example("1", "2"),
+        Example("'ab'", "'abab'"),
+        Example("[0]", "[0, 0]"),
+        Example("(1, 2)", "(1, 2, 1, 2)"),
+    )
     assert (induction.shown, induction.message) == (2, "doubles")
 
 
@@ -51,7 +67,10 @@ def test_prime_tasks(prime_domain: PrimeInversionDomain, style: Style) -> None:
 REJECTED = {
     "no frame": ("hello", "malformed"),
     "no input": ("<think></think><answer>```python\ndef f(x): return x\n```</answer>", "malformed"),
-    "two inputs": ("<think></think><answer>```python\nP\n```\n```input\n1\n```\n```input\n2\n```</answer>", "malformed"),
+    "two inputs": (
+        "<think></think><answer>```python\nP\n```\n```input\n1\n```\n```input\n2\n```</answer>",
+        "malformed",
+    ),
     "does not parse": ("def f(x) return x", "syntax"),
     "not f": ("def g(x): return x", "entry"),
     "no parameter": ("def f(): return 1", "entry"),
@@ -131,9 +150,13 @@ def test_induction_inputs_that_are_refused(python_domain: PythonDomain, inputs: 
     ],
 )
 def test_a_message_with_code_of_the_program_is_refused(python_domain: PythonDomain, program: str, message: str) -> None:
-    (result,) = admit(python_domain, [proposed(python_domain, Mode.INDUCTION, program, ["1", "2", "3", "4"], message=message)])
+    (result,) = admit(
+        python_domain, [proposed(python_domain, Mode.INDUCTION, program, ["1", "2", "3", "4"], message=message)]
+    )
     assert result.rejection == Rejection("leak", "the message contains code of the program")
-    (result,) = admit(python_domain, [proposed(python_domain, Mode.INDUCTION, program, ["1", "2", "3", "4"], message="twice x")])
+    (result,) = admit(
+        python_domain, [proposed(python_domain, Mode.INDUCTION, program, ["1", "2", "3", "4"], message="twice x")]
+    )
     assert result.rejection is None
 
 
@@ -149,7 +172,13 @@ def test_order_and_one_call_for_all(python_domain: PythonDomain) -> None:
     batch.insert(1, Proposed(Mode.DEDUCTION, "nothing"))
     together = admit(python_domain, batch)
     assert together == [admit(python_domain, [item])[0] for item in batch]
-    assert [item.rejection.reason if item.rejection else None for item in together] == [None, "malformed", "forbidden", "raised", None]
+    assert [item.rejection.reason if item.rejection else None for item in together] == [
+        None,
+        "malformed",
+        "forbidden",
+        "raised",
+        None,
+    ]
     assert all((item.task is None) != (item.rejection is None) for item in together)
 
 
@@ -165,17 +194,27 @@ def test_a_failure_of_ours_is_not_the_proposers(broken_executor: ScriptedExecuto
     assert rewards.proposer_reward(result.rejection, None, rewards.azr) is None
 
 
+def test_a_domain_that_miscounts_is_told_so() -> None:
+    class Miscounting(PrimeInversionDomain):
+        def admit(self, drafts: Sequence[Draft]) -> list[Task | Rejection]:
+            return super().admit(drafts)[1:]
+
+    domain = Miscounting(31)
+    with pytest.raises(AzrError, match="'prime_inversion' gave 1 results for 2 drafts"):
+        admit(domain, [proposed(domain, Mode.DEDUCTION, "7", ["3"])] * 2)
+
+
 CRASHERS = {
     "an integer without decimal text": "def f(x): return x + 0x" + "f" * 4000,
     "deep but legal": "def f(x): return " + "-" * 80 + "x",
-    "an f-string of f-strings": 'def f(x): return f"{f\'{x!r:>{10}}\'}"',
+    "an f-string of f-strings": "def f(x): return f\"{f'{x!r:>{10}}'}\"",
     "a string of surrogates": "def f(x): return '\\ud800' + str(x)",
     "a real surrogate": "def f(x): return '\ud800'",
     "NUL": "def f(x): return 1\0",
     "form feed": "\fdef f(x): return x\f",
     "old line ends": "def f(x):\r\treturn x\r",
-    "an unused class": "class A:\n    y = 1\n    def m(self): return self.y\ndef f(x): return A().m() + 0 * len(str(x))",
-    "match": "def f(x):\n    match x:\n        case [a, *b]: return a\n        case {'k': v, **r}: return v\n        case _: return 7",
+    "a class": "class A:\n    y = 1\n    def m(self): return self.y\ndef f(x): return A().m() + 0 * len(str(x))",
+    "match": "def f(x):\n match x:\n  case [a, *b]: return a\n  case {'k': v, **r}: return v\n  case _: return 7",
     "star names": "def f(*args, **kw): return args",
     "global x": "x = 1\ndef f(a):\n    global x\n    x = 1\n    return x",
     "lambda and walrus": "def f(a): return [(y := k, (lambda q, *r: q)(y)) for k in range(3)]",
@@ -184,7 +223,10 @@ CRASHERS = {
     "two f": "def f(x): return 1\ndef f(x): return 2",
     "long names": "def f(" + "a" * 3000 + "): return 1",
     "many names": "def f(x):\n" + "".join(f"    v{k} = x\n" for k in range(700)) + "    return 1",
-    "nested functions": "def f(x):\n" + "".join(" " * (k + 1) + f"def g{k}(y):\n" for k in range(40)) + " " * 41 + "pass\n return 1",
+    "nested functions": "def f(x):\n"
+    + "".join(" " * (k + 1) + f"def g{k}(y):\n" for k in range(40))
+    + " " * 41
+    + "pass\n return 1",
     "exception names": "def f(x):\n    try: raise ValueError\n    except* ValueError as e: pass\n    return 1",
 }
 
@@ -203,7 +245,10 @@ def test_no_program_raises_in_us(python_domain: PythonDomain, program: str) -> N
 def test_total(domain: Domain, program: str, inputs: list[str], message: str, mode: Mode, style: Style) -> None:
     parts = "".join(f"```input\n{text}\n```\n" for text in inputs)
     fence = "python" if domain.name == "python" else "prime"
-    for completion in (program, f"<think></think><answer>```{fence}\n{program}\n```\n{parts}```message\n{message}\n```</answer>"):
+    for completion in (
+        program,
+        f"<think></think><answer>```{fence}\n{program}\n```\n{parts}```message\n{message}\n```</answer>",
+    ):
         for given_program in (None, program):
             (result,) = admit(domain, [Proposed(mode, completion, given_program)], style)
             assert (result.task is None) != (result.rejection is None)
@@ -214,10 +259,11 @@ def test_total(domain: Domain, program: str, inputs: list[str], message: str, mo
 @pytest.mark.parametrize(
     ("p", "x", "reason"),
     [
-        ("7", "3", None), ("2", "1", None), ("31", "30", None), ("7", "0", "invalid"), ("7", "7", "invalid"), ("7", "8", "invalid"),
-        ("9", "2", "invalid"), ("1", "1", "invalid"), ("0", "0", "invalid"), ("37", "2", "size"), ("999999999", "2", "size"),
-        ("9999999999", "2", "syntax"), ("07", "3", "syntax"), ("+7", "3", "syntax"), ("-7", "3", "syntax"), ("7.0", "3", "syntax"),
-        ("7", "-4", "syntax"), ("seven", "3", "syntax"), ("\u0667", "3", "syntax"), ("7", "\u00b2", "syntax"), ("7", "0x3", "syntax"), ("7\0", "3", "syntax"),
+        ("7", "3", None), ("2", "1", None), ("31", "30", None), ("7", "0", "invalid"), ("7", "7", "invalid"),
+        ("7", "8", "invalid"), ("9", "2", "invalid"), ("1", "1", "invalid"), ("0", "0", "invalid"), ("37", "2", "size"),
+        ("999999999", "2", "size"), ("9999999999", "2", "syntax"), ("07", "3", "syntax"), ("+7", "3", "syntax"),
+        ("-7", "3", "syntax"), ("7.0", "3", "syntax"), ("7", "-4", "syntax"), ("seven", "3", "syntax"),
+        ("\u0667", "3", "syntax"), ("7", "\u00b2", "syntax"), ("7", "0x3", "syntax"), ("7\0", "3", "syntax"),
     ],
 )  # fmt: skip
 def test_prime_proposals(prime_domain: PrimeInversionDomain, p: str, x: str, reason: str | None) -> None:

@@ -50,7 +50,12 @@ def test_built_ins_enter_by_the_door_of_strangers(kind: registry.Kind, expected:
 
 @pytest.mark.parametrize(
     ("kind", "typo", "meant"),
-    [("domain", "pyton", "python"), ("verifier", "relations", "relation"), ("executor", "zygot", "zygote"), ("source", "built-in", "builtin")],
+    [
+        ("domain", "pyton", "python"),
+        ("verifier", "relations", "relation"),
+        ("executor", "zygot", "zygote"),
+        ("source", "built-in", "builtin"),
+    ],
 )
 def test_an_unknown_name_lists_what_exists_and_the_nearest(kind: registry.Kind, typo: str, meant: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
@@ -75,7 +80,10 @@ def test_an_unknown_kind_lists_the_kinds() -> None:
 
 
 def test_an_outside_plug_in_is_found_and_not_imported_before_it_is_asked_for(install: Install) -> None:
-    code = "class Even:\n    name = 'even'\n    def __init__(self, executor, parity=0):\n        self.executor, self.parity = executor, parity\n"
+    code = (
+        "class Even:\n    name = 'even'\n"
+        "    def __init__(self, executor, parity=0):\n        self.executor, self.parity = executor, parity\n"
+    )
     install("azr_even", "[azr_env.domains]\neven = azr_even:Even\n", code)
     assert "even" in registry.names("domain")
     assert "azr_even" not in sys.modules
@@ -136,26 +144,39 @@ def test_options_beside_an_object_raise(prime_domain: PrimeInversionDomain) -> N
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_prime": 2}, {"max_prime": 1_000_004}, {"max_prime": "31"}, {"max_prime": 31.0}, {"max_prime": True}, {"max_prime": None}],
+    [
+        {"max_prime": 2},
+        {"max_prime": 1_000_004},
+        {"max_prime": "31"},
+        {"max_prime": 31.0},
+        {"max_prime": True},
+        {"max_prime": None},
+    ],
 )
 def test_impossible_prime_settings(options: dict[str, object]) -> None:
     with pytest.raises(SettingError, match="from 3 to 1000003"):
         registry.domain("prime_inversion", **options)
 
 
-@pytest.mark.parametrize("options", [{"induction_inputs": 1}, {"induction_inputs": 65}, {"induction_inputs": "4"}, {"equality": "loose"}])
+@pytest.mark.parametrize(
+    "options", [{"induction_inputs": 1}, {"induction_inputs": 65}, {"induction_inputs": "4"}, {"equality": "loose"}]
+)
 def test_impossible_python_settings(options: dict[str, object]) -> None:
     with pytest.raises(SettingError):
         registry.domain("python", **options)
 
 
-def test_the_argument_of_a_source_stands_behind_the_first_colon(tmp_path: Path, prime_domain: PrimeInversionDomain) -> None:
+def test_the_argument_of_a_source_stands_behind_the_first_colon(
+    tmp_path: Path, prime_domain: PrimeInversionDomain
+) -> None:
     path = tmp_path / "a:b.jsonl"
     path.write_text('{"mode": "deduction", "program": "7", "examples": [["3", "5"]]}\n')
     assert registry.source(f"jsonl:{path}", prime_domain).get("deduction-line-1").program == "7"
 
 
-def test_the_plug_ins_have_the_members_of_their_protocols(python_domain: PythonDomain, prime_domain: PrimeInversionDomain) -> None:
+def test_the_plug_ins_have_the_members_of_their_protocols(
+    python_domain: PythonDomain, prime_domain: PrimeInversionDomain
+) -> None:
     for made in (python_domain, prime_domain):
         assert isinstance(made, Domain)
         assert isinstance(registry.verifier("relation", made), Verifier)

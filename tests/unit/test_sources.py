@@ -78,10 +78,11 @@ def test_builtin_tasks_are_diverse(builtin: BuiltinSource, domain: Domain) -> No
 @pytest.mark.parametrize(
     "task_id",
     [
-        "", "x", "builtin", "builtin-", "builtin-deduction", "builtin-deduction-", "builtin-deduction-xyz", "builtin-deduktion-1",
-        "builtin-deduction-1-1", "other-deduction-1", "builtin-deduction--1", "builtin-deduction-0x1", "builtin-deduction-1_0",
-        "builtin-deduction- 1", "builtin-deduction-FF", "builtin-deduction-01", "builtin-deduction-+1", "BUILTIN-deduction-1", "\ud800",
-        "builtin-deduction-\u0661", None, 7, ("a",),
+        "", "x", "builtin", "builtin-", "builtin-deduction", "builtin-deduction-", "builtin-deduction-xyz",
+        "builtin-deduktion-1", "builtin-deduction-1-1", "other-deduction-1", "builtin-deduction--1",
+        "builtin-deduction-0x1", "builtin-deduction-1_0", "builtin-deduction- 1", "builtin-deduction-FF",
+        "builtin-deduction-01", "builtin-deduction-+1", "BUILTIN-deduction-1", "\ud800", "builtin-deduction-\u0661",
+        None, 7, ("a",),
     ],
 )  # fmt: skip
 def test_unknown_builtin_ids(prime_domain: PrimeInversionDomain, task_id: object) -> None:
@@ -114,13 +115,19 @@ def test_python_settings_that_cannot_work(python_domain: PythonDomain, argument:
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("argument", ["primes=5", "primes=5-", "primes=-5", "primes=8-10", "primes=3-32", "primes=7-5", "primes=a-b", "difficulty=2"])
+@pytest.mark.parametrize(
+    "argument",
+    ["primes=5", "primes=5-", "primes=-5", "primes=8-10", "primes=3-32", "primes=7-5", "primes=a-b", "difficulty=2"],
+)
 def test_prime_settings_that_cannot_work(prime_domain: PrimeInversionDomain, argument: str) -> None:
     with pytest.raises(SettingError):
         BuiltinSource(argument, prime_domain)
 
 
-@pytest.mark.parametrize("argument", ["types=int,difficulty=1", "types=str+list,difficulty=12", "family=affine", "family=statements", " types = int "])
+@pytest.mark.parametrize(
+    "argument",
+    ["types=int,difficulty=1", "types=str+list,difficulty=12", "family=affine", "family=statements", " types = int "],
+)
 def test_python_settings_that_work(python_domain: PythonDomain, argument: str) -> None:
     assert len(BuiltinSource(argument, python_domain).draw(Mode.ABDUCTION, np.random.default_rng(0), 3)) == 3
 
@@ -190,7 +197,9 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_ROWS.values(), ids=list(BAD_ROWS))
-def test_a_bad_row_names_file_line_and_reason(tmp_path: Path, prime_domain: PrimeInversionDomain, line: str, reason: str) -> None:
+def test_a_bad_row_names_file_line_and_reason(
+    tmp_path: Path, prime_domain: PrimeInversionDomain, line: str, reason: str
+) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(f"{row()}\n\n{line}\n", encoding="utf-8")
     with pytest.raises(TaskFileError) as caught:
@@ -246,7 +255,9 @@ def test_defaults_of_a_row(tmp_path: Path, prime_domain: PrimeInversionDomain) -
     path = tmp_path / "tasks.jsonl"
     path.write_text(f"\n{row()}\n  \n{row(mode='induction', examples=[['1', '1'], ['3', '5'], ['2', '4']])}")
     source = jsonl(str(path), prime_domain)
-    assert source.get("deduction-line-2") == Task("deduction-line-2", "prime_inversion", Mode.DEDUCTION, "7", (Example("3", "5"),))
+    assert source.get("deduction-line-2") == Task(
+        "deduction-line-2", "prime_inversion", Mode.DEDUCTION, "7", (Example("3", "5"),)
+    )
     assert source.get("induction-line-4").shown == 2
 
 
@@ -258,7 +269,7 @@ def test_an_empty_file_has_no_task(tmp_path: Path, prime_domain: PrimeInversionD
 
 
 def test_what_is_written_is_read(tmp_path: Path, python_domain: PythonDomain) -> None:
-    hard = "\ud800 \n\r\u2028\0\"\\ ```"
+    hard = '\ud800 \n\r\u2028\0"\\ ```'
     tasks = [
         Task("a", "python", Mode.DEDUCTION, hard, (Example(hard, hard),)),
         Task(hard, "python", Mode.INDUCTION, "p", tuple(Example(str(k), hard) for k in range(5)), 2, hard),
@@ -269,7 +280,9 @@ def test_what_is_written_is_read(tmp_path: Path, python_domain: PythonDomain) ->
 
 
 def test_a_list_is_drawn_uniformly_and_by_mode(prime_domain: PrimeInversionDomain) -> None:
-    source = ListSource([prime_domain.task(Mode.DEDUCTION, 11, x) for x in range(1, 11)] + [prime_domain.task(Mode.ABDUCTION, 11, 1)])
+    source = ListSource(
+        [prime_domain.task(Mode.DEDUCTION, 11, x) for x in range(1, 11)] + [prime_domain.task(Mode.ABDUCTION, 11, 1)]
+    )
     counts = Counter(task.id for task in source.draw(Mode.DEDUCTION, np.random.default_rng(0), 5000))
     assert len(counts) == 10
     assert all(420 < count < 580 for count in counts.values())
@@ -336,13 +349,19 @@ def test_every_gold_of_cruxeval_is_graded_correct(crux: ListSource, python_domai
     for mode in (Mode.DEDUCTION, Mode.ABDUCTION):
         tasks = crux.tasks(mode)
         verdicts = verifier.verify([(task, prompts.key(task)) for task in tasks])
-        wrong = {task.id.partition("-")[2]: verdict for task, verdict in zip(tasks, verdicts, strict=True) if verdict.status is not Status.CORRECT}
+        wrong = {
+            task.id.partition("-")[2]: verdict
+            for task, verdict in zip(tasks, verdicts, strict=True)
+            if verdict.status is not Status.CORRECT
+        }
         assert set(wrong) == (set() if mode is Mode.DEDUCTION else NOT_LITERALS)
         assert {verdict.status for verdict in wrong.values()} <= {Status.REJECTED}
 
 
 @needs_cruxeval
-def test_a_task_that_we_cannot_read_is_our_error_and_not_the_solvers(crux: ListSource, python_domain: PythonDomain) -> None:
+def test_a_task_that_we_cannot_read_is_our_error_and_not_the_solvers(
+    crux: ListSource, python_domain: PythonDomain
+) -> None:
     tasks = [crux.get(f"induction-{name}") for name in sorted(NOT_LITERALS)]
     verdicts = RelationVerifier(python_domain).verify([(task, "def f(*x): return 0") for task in tasks])
     assert {verdict.status for verdict in verdicts} == {Status.ERROR}

@@ -7,17 +7,19 @@ two remainders and the sizes of their two coefficients; one step is
 
 so that the newest two of each kind stand at fixed distances (zeros fill up the start) and it stops
 at the remainder 1. Coefficients alternate in sign, so sizes are enough; after a minus
-the answer is n - t. Example, the inverse of 17 modulo 61:
+the answer is n - t, worked as `= n t n-t`. Examples, the inverses of 17 and 29 modulo 61:
 
     <think> 61 0+ 0 0 0 17 1- 3 51 3 10 3+ 1 10 3 7 4- 1 7 4 3 7+ 2 6 14 1 18</think> 18
+    <think> 61 0+ 0 0 0 29 1- 2 58 2 3 2+ 9 27 18 2 19- 1 2 19 1 21= 61 21 40</think> 40
 
 Induction factors N = x * y - 1. With M = max(x, y) and m = min(x, y), first M, m, the tens and units of M,
 m times the tens, m times the units, and N, the last three in hundreds and the rest. Then the primes q above M
-in ascending order: q, the integer k nearest to N / q, and k * q, until that is N. (The nearest
-integer, not the floor: then an exact multiple of q sits in the middle of the range of N that
-shares k, and a slip at the border does no harm.) Example:
+in ascending order: N again, q, the integer k nearest to N / q, and k * q, until that is N. (N again, because
+numbers that are compared must stand at a fixed distance. The nearest integer, not the
+floor: then an exact multiple of q sits in the middle of the range of N that shares k, and a
+slip at the border does no harm.) Example:
 
-    <think> 18 17 1 8 1.70 1.36 3.05 19 16 3.04 23 13 2.99 29 11 3.19 ... 61 5 3.05</think> 61
+    <think> 18 17 1 8 1.70 1.36 3.05 19 16 3.04 3.05 23 13 2.99 ... 3.05 61 5 3.05</think> 61
 
 No row contains a fact that is held out or reserved for training. Facts with a composite modulus
 or a prime above 61 are free, and so are single divisions in drills.
@@ -28,9 +30,11 @@ from math import gcd
 import numpy as np
 
 from azr_agents import heldout
-from azr_agents.tiny.rows import DRILL, MARKER, MODES, PLAIN_WORKED, Question, Row, draw_kind, pick, worked
+from azr_agents.tiny.rows import DRILL, MARKER, MODES, Question, Row, draw_kind, pick, worked
 from azr_agents.tiny.tokenizer import THINK
 
+PLAIN_WORKED = 0.05
+"""Share of plain rows that are worked; on facts it has not seen the base works about three times as often."""
 LIMIT = 61
 WIDEST = 73
 """The largest modulus in the corpus; those above `LIMIT` only add material."""
@@ -83,7 +87,10 @@ def euclid(r0: int, t0: int, r1: int, t1: int, sign: str, steps: int) -> tuple[s
 def inverse_trace(n: int, x: int) -> str:
     """The worked answer of the inverse of x modulo n."""
     text, t, following = euclid(n, 0, x, 1, "-", steps=99)
-    return worked(f" {n} 0+ 0 0 0 {x} 1{text}", f" {n - t if following == '+' else t}")
+    text = f" {n} 0+ 0 0 0 {x} 1{text}"
+    if following == "-":
+        return worked(text, f" {t}")
+    return worked(f"{text}= {n} {t} {n - t}", f" {n - t}")
 
 
 def hundreds(n: int) -> str:
@@ -98,7 +105,7 @@ def product_trace(big: int, small: int) -> str:
 
 
 def candidate(n: int, q: int) -> tuple[str, bool]:
-    """The trial of the modulus q on N = n, without q itself, and whether q divides n."""
+    """The trial of the modulus q on N = n, behind both, and whether q divides n."""
     times = (2 * n + q) // (2 * q)
     return f" {times}{hundreds(times * q)}", times * q == n
 
@@ -106,10 +113,11 @@ def candidate(n: int, q: int) -> tuple[str, bool]:
 def search_trace(x: int, y: int) -> str | None:
     """The worked answer of induction; None when no prime up to `WIDEST` is right."""
     big, small = max(x, y), min(x, y)
+    n = big * small - 1
     text = f" {big} {small}{product_trace(big, small)}"
-    for q in [q for q in PRIMES if q > big]:
-        trial, divides = candidate(big * small - 1, q)
-        text += f" {q}{trial}"
+    for count, q in enumerate(q for q in PRIMES if q > big):
+        trial, divides = candidate(n, q)
+        text += f"{hundreds(n) if count else ''} {q}{trial}"
         if divides:
             return worked(text, f" {q}")
     return None
@@ -119,7 +127,7 @@ class PrimeInversion:
     """The corpus and the questions of prime inversion."""
 
     name = "prime_inversion"
-    longest = 80
+    longest = 110
 
     def __init__(self) -> None:
         self._moduli: dict[int, list[int]] = {}
@@ -146,7 +154,8 @@ class PrimeInversion:
         if kind == "propose":
             return self._propose(rng)
         if kind == "drill":
-            return self._drill_euclid(rng) if rng.random() < 0.5 else self._drill_search(rng)
+            draw = pick(rng, (self._drill_euclid, self._drill_euclid, self._drill_negative, self._drill_search))
+            return draw(rng)
         marked = kind == "worked"
         steps = marked or rng.random() < PLAIN_WORKED
         row = self._induction(rng, steps) if rng.random() < 0.4 else self._inversion(rng, steps)
@@ -182,6 +191,13 @@ class PrimeInversion:
                 return Row(f"{DRILL}{THINK}{start}", text[1:])
 
     @staticmethod
+    def _drill_negative(rng: np.random.Generator) -> Row:
+        """The end of a chain with a negative coefficient."""
+        n = int(rng.integers(3, WIDEST + 1))
+        t = int(rng.integers(1, n))
+        return Row(f"{DRILL}{THINK}= {n} {t}", f" {n - t}</think> {n - t}")
+
+    @staticmethod
     def _drill_search(rng: np.random.Generator) -> Row:
         """A product, or one candidate of any number; often one that divides."""
         big = int(rng.integers(1, WIDEST))
@@ -192,7 +208,7 @@ class PrimeInversion:
         n = int(rng.integers(0, q * min(q, 60)))
         n -= n % q if rng.random() < 0.5 else 0
         trial, divides = candidate(n, q)
-        return Row(f"{DRILL}{THINK}{hundreds(n)} {q}", f"{trial}</think> {q}" if divides else trial)
+        return Row(f"{DRILL}{THINK}{hundreds(n)} {q}", f"{trial}</think> {q}" if divides else f"{trial}{hundreds(n)}")
 
     def _propose(self, rng: np.random.Generator) -> Row:
         mode = pick(rng, MODES)

@@ -14,7 +14,7 @@ import numpy as np
 from azr_agents import heldout
 from azr_agents.tiny import traces_python as traces
 from azr_agents.tiny.evaluate import evaluate
-from azr_agents.tiny.rows import DRILL, MARKER, PLAIN_WORKED, Question, Row, draw_kind, pick
+from azr_agents.tiny.rows import DRILL, MARKER, Question, Row, draw_kind, pick
 from azr_agents.tiny.tokenizer import THINK
 from azr_env.domains.python.generator import (
     INNER,
@@ -26,12 +26,14 @@ from azr_env.domains.python.generator import (
     random_program,
 )
 
+PLAIN_WORKED = 0.15
+"""Share of plain rows that are worked."""
 DEPTHS = (1, 6)
 ASKED_DEPTHS = (2, 6)
 """Of the held-out questions."""
-RANGE = range(-20, 71)
+RANGE = range(-15, 61)
 """Every value on the way in deduction and abduction."""
-OUTPUTS = range(-30, 80)
+OUTPUTS = range(-30, 61)
 """Outputs in induction."""
 SHOWN, HIDDEN = 4, 4
 """Pairs in an induction prompt, and pairs kept back to grade on."""
@@ -100,24 +102,25 @@ class Python:
             return self._drill_trial(rng)
         step = pick(rng, random_program(rng, ("int",), 1).steps or ())
         value = int(rng.integers(RANGE.start, RANGE.stop))
-        prompt = f"{DRILL}{mode}\n{THINK} {value}{traces.operator(step)}"
         if mode == "deduction":
-            reached = traces.integers((step,), value)[-1]
-            return Row(prompt, f" {reached}") if abs(reached) < 100 else self._drill(rng, mode)
-        before = traces.preimages(step, value)
-        return Row(prompt, f" {before[0]}" if before and abs(before[0]) < 100 else "!")
+            sign, found = traces.operator(step), traces.integers((step,), value)[1:]
+        else:
+            sign, found = traces.opposite(step), traces.preimages(step, value)
+        if found and abs(found[0]) >= 100:
+            return self._drill(rng, mode)
+        return Row(f"drill {mode}\n{THINK} {value}{sign}", f" {found[0]}" if found else "!")
 
     def _drill_trial(self, rng: np.random.Generator) -> Row:
         """The opening, or the trial of any g on the pairs of a program; at times on pairs of no program."""
         if rng.random() < 0.5:
             xs = [int(x) for x in rng.permutation(len(INPUTS))[:SHOWN] + INPUTS.start]
-            ys = [int(y) for y in rng.integers(-20, 70, size=SHOWN)]
+            ys = [int(y) for y in rng.integers(-15, 50, size=SHOWN)]
             return Row(f"{DRILL}{induction_prompt(xs, ys)}{THINK}", traces.differences(ys))
         while True:
             program, inner, xs, ys = affine_task(rng)
             xs, ys = xs[:SHOWN], ys[:SHOWN]
             if rng.random() < 0.25:
-                ys = [int(y) for y in rng.integers(-20, 60, size=SHOWN)]
+                ys = [int(y) for y in rng.integers(-15, 50, size=SHOWN)]
             other = inner if rng.random() < 0.4 else pick(rng, INNER)
             steps, found = traces.trial(other, xs, ys)
             # Pairs can fit a second program; that one may not be given away either.

@@ -3,7 +3,7 @@
 Every corpus draws its rows from the same four kinds, by `draw_kind`:
 
 - `worked`: a prompt behind the marker line `worked`, answered in steps inside <think>...</think>;
-- `plain`: the prompt alone, answered at once, except for a share `PLAIN_WORKED` in steps;
+- `plain`: the prompt alone, answered at once, except for a small share in steps;
 - `drill`: a few steps from a random middle of a worked answer, since chains memorise their start; more of
   them early on;
 - `propose`: a proposal, with one reference or none.
@@ -23,7 +23,6 @@ from azr_agents.tiny.tokenizer import END_THINK, THINK
 MODES = ("deduction", "abduction", "induction")
 MARKER = "worked\n"
 DRILL = "drill\n"
-PLAIN_WORKED = 0.15
 
 Kind = Literal["worked", "plain", "drill", "propose"]
 _THOUGHT = re.compile(re.escape(THINK) + r".*?" + re.escape(END_THINK) + r"(.*)", re.DOTALL)

@@ -1,9 +1,10 @@
 """Worked answers for Python integer functions: what a person would write down, step by step.
 
 - Deduction: value, operation, next value: `(x+4-2)//2+1` on 9 is ` 9+4 13-2 11//2 5+1 6`.
-- Abduction undoes the operations from the last to the first: value, operation, the value before.
-  `!` says that there is none; then the last choice that has an alternative left is stated again, with
-  the next alternative.
+- Abduction undoes the operations from the last to the first: value, opposite operation, the value before, as
+  in ` 6-1 5*2 10+2 12-4 8`, so that both directions share their sums. `%` and max stand as they are:
+  the simplest value before is the value itself. `!` says that there is none; then the last choice that has
+  an alternative left is stated again, with the next alternative.
 - Induction of f = g(x) * a + b tries one g after the other. First the differences of the outputs to the first
   output. Then g, its value at the first input, and for each other input its value and the difference du
   to the first value: the first du that is not 0 must divide that output's difference, which gives `*a`; every
@@ -18,6 +19,7 @@ from azr_env.domains.python.generator import SLOPES, Step, affine, expression, v
 DEAD_ENDS = 3
 """An undoing with more of them is not shown."""
 RETURN = " def f(x): return "
+_OPPOSITE = {"+": "-", "-": "+", "*": "//", "//": "*"}
 
 
 def integers(steps: Sequence[Step], x: int) -> list[int]:
@@ -29,6 +31,11 @@ def integers(steps: Sequence[Step], x: int) -> list[int]:
 def operator(step: Step) -> str:
     """The step as it stands behind its operand in a trace: `+4`, `//2`, `,3)` for max."""
     return f",{step.constant})" if step.kind in ("max", "min") else f"{step.kind}{step.constant}"
+
+
+def opposite(step: Step) -> str:
+    """The step as it stands in a trace that undoes it: `-4` for `+4`, `*2` for `//2`."""
+    return operator(Step(_OPPOSITE.get(step.kind, step.kind), step.constant))
 
 
 def follow(steps: Sequence[Step], x: int) -> str:
@@ -74,7 +81,7 @@ def undo(steps: Sequence[Step], y: int) -> str | None:
             left, value, options = choices.pop()
             text += f" {value}"
         choices.append((left, value, options[1:]))
-        text += f"{operator(steps[left - 1])} {options[0]}"
+        text += f"{opposite(steps[left - 1])} {options[0]}"
         value = options[0]
         left -= 1
     return worked(text, f" {value}")

@@ -21,11 +21,11 @@ import numpy as np
 Type = Literal["int", "str", "list"]
 Family = Literal["chain", "affine"]
 TYPES: tuple[Type, ...] = ("int", "str", "list")
-INPUTS = range(0, 13)
+INPUTS = range(0, 10)
 """Integers that `random_input` draws."""
 SLOPES = (1, 2, 3, 4, 5, -1, -2)
 """Of affine programs."""
-OFFSETS = range(-9, 16)
+OFFSETS = range(-6, 13)
 """Of affine programs."""
 
 Value = int | str | list[int]
@@ -106,9 +106,9 @@ KINDS: dict[str, Kind] = {
 }
 _LETTERS = ("a", "b", "c")
 _CONSTANTS: dict[str, tuple[int | str, ...]] = {
-    **dict.fromkeys(("+", "-", "max", "append", "prepend"), tuple(range(1, 10))),
+    **dict.fromkeys(("+", "-", "max", "append", "prepend"), tuple(range(1, 6))),
     **dict.fromkeys(("*", "//"), (2, 3)),
-    "%": tuple(range(3, 12)),
+    "%": tuple(range(3, 8)),
     **dict.fromkeys(("append text", "prepend text", "count"), _LETTERS),
     "repeat": (2,),
     **dict.fromkeys(("take text", "drop text", "take", "drop"), (1, 2)),

@@ -1,4 +1,4 @@
-"""The Python domain: admission's syntax checks, normal forms, relation, and what it does with an executor's outcomes."""
+"""The Python domain: syntax checks, normal forms, the relation, and what becomes of an executor's outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ AZR_TASKS = Path(__file__).parents[4] / "shared" / "data" / "azr_tasks_3b_coder.
 CANON = {text: values.encode(values.parse_arguments(text)) for text in ("1", "2", "3", "4")}
 
 
-def task(mode: Mode = Mode.ABDUCTION, program: str = "def f(x): return x", *pairs: tuple[str, str], shown: int = 0) -> Task:
+def task(
+    mode: Mode = Mode.ABDUCTION, program: str = "def f(x): return x", *pairs: tuple[str, str], shown: int = 0
+) -> Task:
     return Task("t", "python", mode, program, tuple(Example(i, o) for i, o in pairs or [("1", "1")]), shown)
 
 
@@ -60,7 +62,9 @@ def test_outcome_to_rejection(outcome: OutcomeStatus) -> None:
     assert result == Rejection("error" if outcome is OutcomeStatus.INFRA else str(outcome), "why")
 
 
-@pytest.mark.parametrize("text", ["", "i01;", "i1", "T", "i1;i1;", "garbage", "[" * 1000, "f0x1.0000000000000p+0;", "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "i01;", "i1", "T", "i1;i1;", "garbage", "[" * 1000, "f0x1.0000000000000p+0;", "\ud800"]
+)
 def test_what_the_sandbox_sends_is_not_believed(text: str) -> None:
     domain = PythonDomain(ScriptedExecutor({}, Outcome(OutcomeStatus.OK, text)))
     assert verdict(domain, task(), "1").status is Status.INCORRECT
@@ -85,7 +89,10 @@ INDUCTION = task(Mode.INDUCTION, "def f(x): return x", ("1", "1"), ("2", "2"), (
 def test_every_hidden_example_counts(bad: int, outcome: OutcomeStatus, status: Status) -> None:
     domain = _induction(bad, Outcome(outcome, "i7;"))
     assert verdict(domain, INDUCTION, "def f(x): return x").status is status
-    assert verdict(_induction(bad, Outcome(OutcomeStatus.OK, f"i{3 + bad};")), INDUCTION, "def f(x): return x").status is Status.CORRECT
+    assert (
+        verdict(_induction(bad, Outcome(OutcomeStatus.OK, f"i{3 + bad};")), INDUCTION, "def f(x): return x").status
+        is Status.CORRECT
+    )
 
 
 def test_only_what_is_needed_enters_the_executor() -> None:
@@ -93,7 +100,9 @@ def test_only_what_is_needed_enters_the_executor() -> None:
     executor = ScriptedExecutor({}, Outcome(OutcomeStatus.OK, "i5;"))
     domain = PythonDomain(executor)
     secret = task(Mode.INDUCTION, "def f(x): return 'secret'", ("1", "'shown'"), ("2", "'secret'"), shown=1)
-    RelationVerifier(domain).verify([(secret, "def f(x): return 1"), (task(Mode.ABDUCTION, "P", ("1", "'gold'")), "2"), (task(Mode.DEDUCTION), "1")])
+    RelationVerifier(domain).verify(
+        [(secret, "def f(x): return 1"), (task(Mode.ABDUCTION, "P", ("1", "'gold'")), "2"), (task(Mode.DEDUCTION), "1")]
+    )
     assert [(job.program, job.calls, job.lane) for job in executor.jobs] == [
         ("def f(x): return 1", (CANON["2"],), 0),
         ("P", (CANON["2"],), 0),
@@ -111,7 +120,9 @@ def test_deduction_runs_nothing(broken_executor: ScriptedExecutor) -> None:
 
 def test_admission_runs_in_two_lanes_and_the_hidden_half_first_in_the_second() -> None:
     executor = ScriptedExecutor({}, Outcome(OutcomeStatus.OK, "i5;"))
-    PythonDomain(executor, induction_inputs=4).admit([Draft(Mode.INDUCTION, "def f(x): return 5", ("1", "2", "3", "4"))])
+    PythonDomain(executor, induction_inputs=4).admit(
+        [Draft(Mode.INDUCTION, "def f(x): return 5", ("1", "2", "3", "4"))]
+    )
     one, two, three, four = CANON.values()
     assert [(job.lane, job.calls) for job in executor.jobs] == [
         (0, (one, two, three, four) * 2),
@@ -129,10 +140,10 @@ def test_odd_numbers_of_inputs_keep_their_outputs(python_domain: PythonDomain, i
 
 
 STATEFUL = {
-    "a flag set by a shown input": "seen = []\ndef f(x):\n    if x == 1: seen.append(x)\n    return 0 if x == 1 else len(seen) > 0",
-    "a flag set by a hidden input": "seen = []\ndef f(x):\n    if x == 4: seen.append(x)\n    return 0 if x == 4 else len(seen) > 0",
+    "a flag set by a shown input": "s = []\ndef f(x):\n    if x == 1: s.append(x)\n    return 0 if x == 1 else len(s)",
+    "a flag set by a hidden input": "s = []\ndef f(x):\n    if x == 4: s[:] = [x]\n    return 0 if x == 4 else len(s)",
     "the first call differs": "seen = set()\ndef f(x):\n    first = not seen\n    seen.add(x)\n    return first",
-    "the third input after any other": "seen = []\ndef f(x):\n    seen.append(x)\n    return len(seen) > 1 if x == 3 else 0",
+    "the third input after any other": "s = []\ndef f(x):\n    s.append(x)\n    return len(s) > 1 if x == 3 else 0",
     "a cache of the last": "last = [None]\ndef f(x):\n    old, last[0] = last[0], x\n    return old == 2",
 }
 
@@ -147,6 +158,7 @@ def test_state_between_calls_is_refused(python_domain: PythonDomain, program: st
 
 # Values of a task that cannot be read
 
+
 @pytest.mark.parametrize("output", ["f(1)", "...", "", "'cut", "Counter()", "\ud800"])
 @pytest.mark.parametrize("mode", Mode)
 def test_an_unreadable_key_is_our_error(python_domain: PythonDomain, mode: Mode, output: str) -> None:
@@ -157,11 +169,17 @@ def test_an_unreadable_key_is_our_error(python_domain: PythonDomain, mode: Mode,
 
 @pytest.mark.parametrize("text", ["f(1)", "x", "*[1]", "x=1"])
 def test_an_unreadable_input_is_our_error_unless_it_is_the_answer(python_domain: PythonDomain, text: str) -> None:
-    assert verdict(python_domain, task(Mode.INDUCTION, "def f(x): return x", (text, "1"), shown=1), "def f(x): return x").status is Status.ERROR
+    assert (
+        verdict(
+            python_domain, task(Mode.INDUCTION, "def f(x): return x", (text, "1"), shown=1), "def f(x): return x"
+        ).status
+        is Status.ERROR
+    )
     assert verdict(python_domain, task(Mode.ABDUCTION), text).status is Status.REJECTED
 
 
 # Equality of the domain
+
 
 @pytest.mark.parametrize(("answer", "strict"), [("1.0", False), ("True", False), ("1", True), ("(1+0j)", False)])
 def test_python_equality_is_a_setting(python_domain: PythonDomain, answer: str, strict: bool) -> None:
@@ -223,8 +241,8 @@ def test_forbidden(line: str) -> None:
 
 
 PAPER_LIST = (
-    "logging random multiprocessing pebble subprocess threading datetime time hashlib calendar bcrypt sys shutil hmac".split()
-)
+    "logging random multiprocessing pebble subprocess threading datetime time hashlib calendar bcrypt sys shutil hmac"
+).split()
 
 
 @pytest.mark.parametrize("name", [*PAPER_LIST, "os.path", "os.environ"])
@@ -276,7 +294,10 @@ DIFFERENT = [
     ("def f(a): return a", "def f(a): return a.real"),
     ("def f(a): return max(a)", "def f(a): return min(a)"),
     ("class A:\n y = 1\n z = 2\ndef f(a): return A.y", "class A:\n z = 1\n y = 2\ndef f(a): return A.y"),
-    ("class A:\n def y(s): return 1\n def z(s): return 2\ndef f(a): return A().y()", "class A:\n def z(s): return 1\n def y(s): return 2\ndef f(a): return A().y()"),
+    (
+        "class A:\n def y(s): return 1\n def z(s): return 2\ndef f(a): return A().y()",
+        "class A:\n def z(s): return 1\n def y(s): return 2\ndef f(a): return A().y()",
+    ),
     ("def g(p, q): return p\ndef f(a): return g(p=a, q=1)", "def g(q, p): return p\ndef f(a): return g(p=a, q=1)"),
     ("def f(a):\n    b = 1\n    return a", "def f(a):\n    b = 1\n    return b"),
     ("import math as m\ndef f(a): return m.pi", "import cmath as m\ndef f(a): return m.pi"),
@@ -310,12 +331,21 @@ def test_identity_knows_mode_inputs_and_their_number(python_domain: PythonDomain
     ]
     assert python_domain.identity(base) == python_domain.identity(same)
     assert len({python_domain.identity(item) for item in [base, *others]}) == 5
-    assert python_domain.facts(base) == python_domain.facts(same) == python_domain.facts(others[0]) == python_domain.facts(others[1])
+    assert (
+        python_domain.facts(base)
+        == python_domain.facts(same)
+        == python_domain.facts(others[0])
+        == python_domain.facts(others[1])
+    )
 
 
 def test_seeds_are_admitted_in_every_mode(python_domain: PythonDomain) -> None:
     for mode in Mode:
-        for domain in (python_domain, PythonDomain(python_domain.executor, induction_inputs=10), PythonDomain(python_domain.executor, induction_inputs=20)):
+        for domain in (
+            python_domain,
+            PythonDomain(python_domain.executor, induction_inputs=10),
+            PythonDomain(python_domain.executor, induction_inputs=20),
+        ):
             assert [type(result) for result in domain.admit(domain.seeds(mode))] == [Task]
 
 
@@ -327,7 +357,9 @@ def test_real_proposals_are_judged_and_mostly_admitted(python_domain: PythonDoma
     assert len(admitted) > 0.8 * len(rows)
     assert "error" not in {result.reason for result in results if isinstance(result, Rejection)}
     verifier = RelationVerifier(python_domain)
-    assert {item.status for item in verifier.verify([(of, of.examples[0].output) for of in admitted])} == {Status.CORRECT}
+    assert {item.status for item in verifier.verify([(of, of.examples[0].output) for of in admitted])} == {
+        Status.CORRECT
+    }
 
 
 def test_claims_of_both_kinds_in_one_batch_stand_in_order(python_domain: PythonDomain) -> None:

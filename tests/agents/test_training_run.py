@@ -1,0 +1,410 @@
+"""Whole runs of ``azr train`` on a tiny model: what they leave behind, and that they can be stopped anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from azr_agents import cli
+from azr_agents.advantages import ADVANTAGES
+from azr_agents.heldout import is_heldout
+from azr_agents.policy import TransformersPolicy
+from azr_agents.run import Run
+from azr_agents.train import Interrupt
+from azr_env.buffer import TaskBuffer
+from azr_env.domains.prime_inversion import PrimeInversionDomain
+from azr_env.parsing import Style
+from azr_env.prompts import solver_prompt
+from azr_env.types import Mode
+from azr_env.verifiers.relation import RelationVerifier
+
+ROWS = 36
+Lines = list[dict[str, Any]]
+
+
+def lines(run: Path, name: str) -> Lines:
+    return [json.loads(line) for line in (run / name).read_text(encoding="utf-8").splitlines()]
+
+
+def train(*args: str | Path) -> int:
+    return cli.main(["train", *map(str, args)])
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    mine, other = weights(one), weights(two)
+    return mine.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in mine.items())
+
+
+def buffer_digest(run: Path) -> str:
+    buffer = TaskBuffer(run / "buffer.sqlite", read_only=True)
+    try:
+        return buffer.digest()
+    finally:
+        buffer.close()
+
+
+# What a run leaves behind
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[..., Path]) -> Path:
+    """A run of three steps, checkpoint after the second."""
+    folder = tmp_path_factory.mktemp("finished")
+    run = folder / "run"
+    assert train("--config", write_recipe(folder, max_steps=3, seed=3), "--output_dir", run) == 0
+    return run
+
+
+def test_files_of_a_run(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {
+        "run.json",
+        "recipe.yaml",
+        "metrics.jsonl",
+        "rollouts.jsonl",
+        "buffer.sqlite",
+        "base.json",
+        "after.json",
+        "evaluation.json",
+        "checkpoint-2",
+        "model",
+    }
+    assert not list(finished.rglob("*.part"))
+    assert (finished / "recipe.yaml").read_bytes() == (finished.parent / "recipe.yaml").read_bytes()
+    head = json.loads((finished / "run.json").read_text())
+    assert head["schema"] == 1
+    assert head["argv"][:2] == ["--config", str(finished.parent / "recipe.yaml")]
+    assert {"python", "torch", "trl", "transformers", "azr-env"} <= set(head["versions"])
+
+
+def test_rollouts_are_complete_and_in_order(finished: Path) -> None:
+    rollouts = lines(finished, "rollouts.jsonl")
+    assert [(r["step"], r["row"]) for r in rollouts] == [(step, row) for step in range(3) for row in range(ROWS)]
+    per_round = Counter((r["step"], r["role"], r["mode"]) for r in rollouts)
+    assert set(per_round.values()) == {4, 8}
+    assert all(r["tokens"] <= 12 for r in rollouts)
+
+
+def test_recorded_advantages_follow_from_recorded_rewards(finished: Path) -> None:
+    rollouts = lines(finished, "rollouts.jsonl")
+    moved = 0
+    for step in range(3):
+        mine = [r for r in rollouts if r["step"] == step]
+        cells = [f"{r['role']}/{r['mode']}" for r in mine]
+        expected = ADVANTAGES["trr++"]([r["reward"] for r in mine], cells, [r["tokens"] for r in mine])
+        assert [r["advantage"] for r in mine] == pytest.approx(expected.tolist(), abs=1e-6)
+        moved += sum(value != 0 for value in expected)
+    assert moved > 20
+
+
+def test_recorded_solve_rates_are_those_of_the_recorded_answers(finished: Path) -> None:
+    rollouts = lines(finished, "rollouts.jsonl")
+    seen = 0
+    for r in rollouts:
+        if r["role"] == "proposer" and r["status"] == "admitted":
+            tried = [
+                a["reward"] == 1.0
+                for a in rollouts
+                if a["step"] == r["step"] and a["role"] == "solver" and a["fresh"] and a["task_id"] == r["task_id"]
+            ]
+            rate = float(np.mean(tried)) if tried else None
+            assert r["solve_rate"] == rate
+            assert r["reward"] == (None if rate is None else 1 - rate if 0 < rate < 1 else 0)
+            seen += 1
+    assert seen > 5
+
+
+def test_recorded_answers_are_graded_as_the_verifier_grades_them(finished: Path, small_primes: PrimeInversionDomain) -> None:
+    buffer = TaskBuffer(finished / "buffer.sqlite", read_only=True)
+    for r in lines(finished, "rollouts.jsonl"):
+        if r["role"] == "solver":
+            task = buffer.get(r["task_id"])
+            assert task.mode == r["mode"]
+            assert r["prompt"] == solver_prompt(small_primes, task, Style.COMPACT)
+            answer = r["completion"].partition("</think>")[2] or r["completion"]
+            (verdict,) = RelationVerifier(small_primes).verify([(task, answer.strip())])
+            assert (verdict.status == "correct") == (r["reward"] == 1.0)
+    buffer.close()
+
+
+def test_the_buffer_holds_what_was_admitted_and_nothing_held_out(finished: Path, small_primes: PrimeInversionDomain) -> None:
+    buffer = TaskBuffer(finished / "buffer.sqlite", read_only=True)
+    kept = {task.id: task for mode in Mode for task in buffer.tasks(mode)}
+    assert buffer.last_step() == 2
+    sizes = buffer.sizes()
+    buffer.close()
+    rollouts = lines(finished, "rollouts.jsonl")
+    proposed = [r for r in rollouts if r["role"] == "proposer"]
+    assert {r["task_id"] for r in proposed if r["status"] == "admitted"} <= set(kept)
+    assert not any(is_heldout(small_primes, task) for task in kept.values())
+    assert any(r["status"] == "heldout" for r in proposed)
+    assert all(r["reward"] is None and r["advantage"] == 0 for r in proposed if r["status"] == "heldout")
+    assert {r["task_id"] for r in rollouts if r["role"] == "solver"} <= set(kept)
+    last = lines(finished, "metrics.jsonl")[-1]
+    assert {f"buffer/{mode}": size for mode, size in sizes.items()} == {k: v for k, v in last.items() if k.startswith("buffer/")}
+    with sqlite3.connect(finished / "buffer.sqlite") as db:
+        new = dict(db.execute("SELECT born, count(*) FROM tasks WHERE born >= 0 GROUP BY born").fetchall())
+        assert db.execute("SELECT count(*) FROM tasks WHERE born < 0").fetchone()[0] >= 3 * 4
+    assert [m["proposals/new"] for m in lines(finished, "metrics.jsonl")] == [new.get(step, 0) for step in range(3)]
+
+
+def test_metrics_agree_with_rollouts(finished: Path) -> None:
+    metrics, rollouts = lines(finished, "metrics.jsonl"), lines(finished, "rollouts.jsonl")
+    assert [m["step"] for m in metrics] == [0, 1, 2]
+    for step, found in enumerate(metrics):
+        mine = [r for r in rollouts if r["step"] == step]
+        solved = [r for r in mine if r["role"] == "solver"]
+        assert found["accuracy/all"] == pytest.approx(np.mean([r["status"] == "correct" for r in solved]))
+        assert found["length/solver"] == pytest.approx(np.mean([r["tokens"] for r in solved]))
+        for mode in Mode:
+            cell = [r["reward"] for r in solved if r["mode"] == mode]
+            assert found[f"reward/solver/{mode}"] == pytest.approx(np.mean(cell))
+
+
+def test_checkpoints_and_the_final_model_load(finished: Path, base_model: Path) -> None:
+    base, middle, last = weights(base_model), weights(finished / "checkpoint-2"), weights(finished / "model")
+    assert base.keys() == middle.keys() == last.keys()
+    assert any(not torch.equal(base[name], middle[name]) for name in base)
+    assert any(not torch.equal(middle[name], last[name]) for name in base)
+    assert json.loads((finished / "checkpoint-2" / "selfplay.json").read_text()) == {"rounds": 2}
+    policy = TransformersPolicy(
+        AutoModelForCausalLM.from_pretrained(finished / "model"), AutoTokenizer.from_pretrained(finished / "model")
+    )
+    assert len(policy.complete(["program: 7\ninput: 2\noutput:"], 8, 0)) == 1
+
+
+def test_evaluations_agree(finished: Path) -> None:
+    table = json.loads((finished / "evaluation.json").read_text())
+    assert table["steps"] == 3
+    assert set(table["base"]) == set(table["after"]) == {"in_domain", "heldout"}
+    for side, name in (("base", "base.json"), ("after", "after.json")):
+        stored = json.loads((finished / name).read_text())
+        for part, decodings in stored.items():
+            assert set(decodings) == {"sampled", "greedy"}
+            for decoding, found in decodings.items():
+                row = table[side][part][decoding]["all"]
+                assert row["accuracy"] == pytest.approx(np.mean(found["correct"]))
+                assert row["low"] <= row["accuracy"] <= row["high"]
+                assert row["tasks"] == len(found["tasks"]) == len(found["correct"])
+                assert row["samples"] == len(found["correct"][0]) == {"sampled": 2, "greedy": 1}[decoding]
+
+
+def test_training_is_deterministic(finished: Path, tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
+    again, other = tmp_path / "again", tmp_path / "other"
+    path = write_recipe(tmp_path, max_steps=3, seed=3)
+    assert train("--config", path, "--output_dir", again) == 0
+    assert same_weights(finished / "model", again / "model")
+    assert buffer_digest(finished) == buffer_digest(again)
+    for name in ("rollouts.jsonl", "metrics.jsonl", "base.json", "after.json"):
+        assert (finished / name).read_bytes() == (again / name).read_bytes()
+    assert train("--config", path, "--output_dir", other, "--seed", 4) == 0
+    assert (finished / "rollouts.jsonl").read_bytes() != (other / "rollouts.jsonl").read_bytes()
+    assert {k: v["greedy"]["tasks"] for k, v in json.loads((other / "base.json").read_text()).items()} == {
+        k: v["greedy"]["tasks"] for k, v in json.loads((finished / "base.json").read_text()).items()
+    }
+
+
+def test_flags_go_over_the_recipe(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    run = tmp_path / "run"
+    assert train("--config", recipe(), "--output-dir", run, "--max_steps=1", "--eval_tasks", 0, "--proposer_rows", 0,
+                 "--per_device_train_batch_size", 24, "--advantage", "trr++tokens", "--save_strategy", "no") == 0  # fmt: skip
+    rollouts = lines(run, "rollouts.jsonl")
+    assert len(rollouts) == 24
+    assert {r["role"] for r in rollouts} == {"solver"}
+    assert json.loads((run / "evaluation.json").read_text())["base"] == {}
+
+
+def test_paper_style_runs_too(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    run = tmp_path / "run"
+    assert train("--config", recipe(style="paper", max_steps=1, eval_tasks=0), "--output_dir", run) == 0
+    assert all("<answer>" in r["prompt"] for r in lines(run, "rollouts.jsonl"))
+
+
+# Resuming
+
+
+VARIANTS = {
+    "plain": {"max_steps": 4, "save_steps": 2},
+    "several steps a round": {
+        "max_steps": 8,
+        "save_steps": 4,
+        "per_device_train_batch_size": 18,
+        "steps_per_generation": 2,
+        "num_iterations": 2,
+    },
+    "accumulation, warm-up, reservoir": {
+        "max_steps": 4,
+        "save_steps": 2,
+        "per_device_train_batch_size": 12,
+        "steps_per_generation": 3,
+        "gradient_accumulation_steps": 3,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 2,
+        "eviction": "reservoir",
+        "capacity": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_resumed_run_equals_an_unbroken_one(variant: str, tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    """Later records and tasks are already there when it is resumed, as after a crash; they must leave no trace."""
+    changes = VARIANTS[variant]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert train("--config", recipe(**changes), "--output_dir", whole) == 0
+    shutil.copytree(whole, broken)
+    last = changes["max_steps"]
+    for name in (f"checkpoint-{last}", "model"):
+        shutil.rmtree(broken / name)
+    (broken / "evaluation.json").unlink()
+    (broken / "after.json").unlink()
+    with open(broken / "rollouts.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 3, "row')  # torn
+    assert train("--resume", broken) == 0
+    assert same_weights(whole / "model", broken / "model")
+    assert not same_weights(whole / "model", whole / f"checkpoint-{last // 2}")
+    assert buffer_digest(whole) == buffer_digest(broken)
+    for name in ("rollouts.jsonl", "metrics.jsonl", "base.json", "after.json"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
+    ours, theirs = (json.loads((run / "evaluation.json").read_text()) for run in (whole, broken))
+    assert {k: ours[k] for k in ("base", "after", "steps")} == {k: theirs[k] for k in ("base", "after", "steps")}
+
+
+def test_a_finished_run_can_be_resumed_and_changes_nothing(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    run = tmp_path / "run"
+    assert train("--config", recipe(max_steps=2), "--output_dir", run) == 0
+    before = {name: (run / name).read_bytes() for name in ("rollouts.jsonl", "metrics.jsonl", "after.json")}
+    digest = buffer_digest(run)
+    assert train(f"--resume={run}") == 0
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert buffer_digest(run) == digest
+
+
+def test_a_run_directory_may_be_moved(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    run, moved = tmp_path / "run", tmp_path / "elsewhere" / "run"
+    assert train("--config", recipe(), "--output_dir", run) == 0
+    recipe(max_steps=77)  # the run keeps its own copy of the recipe
+    shutil.rmtree(run / "checkpoint-4")
+    moved.parent.mkdir()
+    run.rename(moved)
+    assert train("--resume", moved) == 0
+    assert (moved / "checkpoint-4").is_dir()
+    assert not run.exists()
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    run = tmp_path / "run"
+    assert train("--config", recipe(), "--output_dir", run) == 0
+    (run / "checkpoint-4" / "selfplay.json").unlink()
+    (run / "checkpoint-4" / "optimizer.pt").unlink()
+    assert train("--resume", run) == 0
+    assert Run(run).last_checkpoint().name == "checkpoint-4"
+
+
+# Stopping
+
+
+@pytest.fixture
+def started(tmp_path: Path, recipe: Callable[..., Path]) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A run of forty steps in a process of its own."""
+    run = tmp_path / "run"
+    path = recipe(max_steps=40, eval_tasks=2, save_total_limit=2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from azr_agents.cli import main; sys.exit(main())",
+         "train", "--config", str(path), "--output_dir", str(run)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    yield process, run
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def whole(run: Path, steps: int) -> None:
+    """Checks that the records of a run of so many steps are complete and its buffer is sound."""
+    assert [(r["step"], r["row"]) for r in lines(run, "rollouts.jsonl")] == [(s, r) for s in range(steps) for r in range(ROWS)]
+    assert [m["step"] for m in lines(run, "metrics.jsonl")] == list(range(steps))
+    with sqlite3.connect(run / "buffer.sqlite") as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT max(step), count(*) FROM steps WHERE step >= 0").fetchone() == (steps - 1, steps)
+        twice = "SELECT mode, identity FROM tasks WHERE evicted IS NULL GROUP BY 1, 2 HAVING count(*) > 1"
+        assert db.execute(twice).fetchall() == []
+    assert json.loads((run / "evaluation.json").read_text())["steps"] == steps
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    started: tuple[subprocess.Popen[str], Path], tmp_path: Path, recipe: Callable[..., Path]
+) -> None:
+    process, run = started
+    wait_for(process, lambda: (run / "checkpoint-6" / "selfplay.json").is_file())
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
+    assert not (run / "evaluation.json").exists()
+    assert train("--resume", run) == 0
+    whole(run, 40)
+    unbroken = tmp_path / "unbroken"
+    assert train("--config", recipe("other.yaml", max_steps=40, eval_tasks=2, save_total_limit=2), "--output_dir", unbroken) == 0
+    assert same_weights(run / "model", unbroken / "model")
+    assert buffer_digest(run) == buffer_digest(unbroken)
+    assert (run / "rollouts.jsonl").read_bytes() == (unbroken / "rollouts.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(started: tuple[subprocess.Popen[str], Path], number: signal.Signals) -> None:
+    process, run = started
+    wait_for(process, lambda: (run / "metrics.jsonl").is_file() and len(lines(run, "metrics.jsonl")) >= 3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "stopping after this round" in err
+    command = re.search(r"azr train --resume \S+$", out, re.MULTILINE)
+    assert command
+    stopped = re.search(r"stopped after step (\d+)", out)
+    assert stopped
+    assert Run(run).last_checkpoint().name == f"checkpoint-{stopped[1]}"
+    assert 3 <= int(stopped[1]) < 40
+    assert not (run / "evaluation.json").exists()
+    assert cli.main(shlex.split(command[0])[1:]) == 0
+    whole(run, 40)
+
+
+def test_a_second_interrupt_stops_at_once() -> None:
+    interrupt = Interrupt(1)
+    previous = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interrupt.listening():
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.asked
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is previous
