@@ -228,6 +228,25 @@ def test_the_choice_depends_on_the_seed_alone() -> None:
     assert one == two != other
 
 
+class Slow:
+    """A source that repeats one task for some batches before it comes up with another."""
+
+    def __init__(self, patience: int) -> None:
+        self._left = patience
+
+    def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
+        self._left -= 1
+        return [DOMAIN.task(mode, 7, 2 if self._left >= 0 else 3)] * n
+
+    def get(self, task_id: str) -> Task:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("patience", "found"), [(1, 2), (7, 2), (1000, 1)])
+def test_the_search_goes_on_for_some_batches_without_anything_new(patience: int, found: int) -> None:
+    assert len(pick_tasks(DOMAIN, Slow(patience), lambda task: True, 2, 0, [Mode.DEDUCTION])) == found
+
+
 def test_nothing_to_keep_ends_the_search() -> None:
     assert pick_tasks(DOMAIN, registry.source("builtin", DOMAIN), lambda task: False, 5, 0) == []
 

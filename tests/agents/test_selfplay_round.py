@@ -646,7 +646,7 @@ def test_two_processes_find_what_one_finds(interleaved: bool) -> None:
 
     def share(rank: int) -> Callable[[list[Row]], list[Row]]:
         if interleaved:
-            return lambda rows: rows[rank::2]
+            return lambda rows: rows[1 - rank :: 2]
         return lambda rows: rows[rank * 18 : rank * 18 + 18]
 
     def work(rank: int) -> None:
@@ -739,36 +739,36 @@ def test_seeding_with_a_policy_that_cannot_propose_still_leaves_the_seed() -> No
 
 
 def test_in_the_python_domain_an_induction_proposer_is_given_a_program(python_domain: PythonDomain) -> None:
-    sizes = Settings(proposer_rows=2, solver_rows=2, buffer_share=0.0, style=Style.PAPER)
-    game = SelfPlay(python_domain, RelationVerifier(python_domain), TaskBuffer(), sizes)
-    program = "def f(a):\n    return [a] * 3"
-
-    def generate(prompts: list[str]) -> list[Completion]:
-        return [Completion(write(prompt), [1], [1]) for prompt in prompts]
+    """One of the deduction or abduction buffer; it proposes inputs and a message."""
+    sizes = Settings(proposer_rows=8, solver_rows=2, buffer_share=0.0, style=Style.PAPER)
+    game = SelfPlay(python_domain, RelationVerifier(python_domain), TaskBuffer(), sizes, modes=(Mode.INDUCTION,))
+    programs = {mode: f"def f(a):\n    return [a] * {k}" for k, mode in enumerate(Mode, 2)}
+    drafts = [Draft(mode, programs[mode], ("1",)) for mode in (Mode.DEDUCTION, Mode.ABDUCTION)]
+    drafts.append(Draft(Mode.INDUCTION, programs[Mode.INDUCTION], ("1", "2", "3", "4")))
+    tasks = [task for task in python_domain.admit(drafts) if isinstance(task, Task)]
+    with game.buffer.step(0):
+        game.buffer.add([(task, python_domain.identity(task)) for task in tasks], np.random.default_rng(0))
+    inputs = ["1", "'b'", "None", "[2]"]
 
     def write(prompt: str) -> str:
         if python_domain.instructions["propose-induction"] in prompt:
-            return proposal_of(python_domain, None, ["1", "'b'", "None", "[2]"], message="triple it")
-        if "propose" in "".join(k for k, text in python_domain.instructions.items() if text in prompt):
-            return proposal_of(python_domain, program, ["7"])
-        return completion_of(python_domain, Mode.DEDUCTION, "[7, 7, 7]")
+            return proposal_of(python_domain, None, inputs, message="some of them")
+        return completion_of(python_domain, Mode.INDUCTION, programs[Mode.DEDUCTION])
 
-    game.seed(generate, 0, 1, 2)
-    assert all(game.buffer.sizes()[mode] == 1 for mode in Mode)
-    with game.buffer.step(0):
-        game.buffer.add(
-            [(t, python_domain.identity(t)) for t in python_domain.admit([Draft(Mode.ABDUCTION, program, ("1",))]) if isinstance(t, Task)],
-            np.random.default_rng(0),
-        )
-    programs = {t.program for mode in (Mode.DEDUCTION, Mode.ABDUCTION) for t in game.buffer.tasks(mode)}
-    rollouts = game.round(1, game.plan(), generate)
+    rollouts = game.round(1, game.plan(), lambda prompts: [Completion(write(p), [1], [1]) for p in prompts])
+    given = set()
     for rollout in proposers(rollouts):
         assert rollout.status == "admitted", rollout
         assert rollout.task is not None
-        if rollout.row.mode is Mode.INDUCTION:
-            assert rollout.task.program in programs
-            assert rollout.task.program in rollout.prompt
-            assert len(rollout.task.examples) == 4
-            assert rollout.references == ()
-    deduced = [r for r in solvers(rollouts) if r.row.mode is Mode.DEDUCTION]
-    assert all(r.reward == 1.0 for r in deduced)
+        assert rollout.task.program in rollout.prompt
+        assert rollout.references == ()
+        assert [example.input for example in rollout.task.examples] == inputs
+        assert rollout.task.shown == 2
+        given.add(rollout.task.program)
+    assert len(tasks) == 3
+    assert given == {programs[Mode.DEDUCTION], programs[Mode.ABDUCTION]}
+    for rollout in solvers(rollouts):
+        assert rollout.task is not None
+        assert "some of them" in rollout.prompt
+        assert rollout.task.program not in rollout.prompt
+        assert (rollout.reward == 1.0) == (rollout.task.program == programs[Mode.DEDUCTION])

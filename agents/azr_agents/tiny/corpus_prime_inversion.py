@@ -35,6 +35,11 @@ from azr_agents.tiny.tokenizer import THINK
 
 PLAIN_WORKED = 0.05
 """Share of plain rows that are worked; on facts it has not seen the base works about three times as often."""
+PLAIN_PRIMES = 0.15
+"""Share of plain inversions whose modulus is a prime of the range. A small one: answers given at once are memorised, and
+a base that knows the facts of its corpus by heart leaves training nothing to find."""
+INDUCTION = 0.25
+"""Share of induction among the plain and worked rows."""
 LIMIT = 61
 WIDEST = 73
 """The largest modulus in the corpus; those above `LIMIT` only add material."""
@@ -158,11 +163,11 @@ class PrimeInversion:
             return draw(rng)
         marked = kind == "worked"
         steps = marked or rng.random() < PLAIN_WORKED
-        row = self._induction(rng, steps) if rng.random() < 0.4 else self._inversion(rng, steps)
+        row = self._induction(rng, steps) if rng.random() < INDUCTION else self._inversion(rng, steps, marked)
         return Row(MARKER + row.prompt, row.completion) if marked else row
 
-    def _inversion(self, rng: np.random.Generator, steps: bool) -> Row:
-        n = pick(rng, self._primes if rng.random() < 0.5 else self._others)
+    def _inversion(self, rng: np.random.Generator, steps: bool, marked: bool) -> Row:
+        n = pick(rng, self._primes if rng.random() < (0.5 if marked else PLAIN_PRIMES) else self._others)
         x = pick(rng, self._moduli[n])
         given, blank = pick(rng, (("input", "output"), ("output", "input")))
         completion = inverse_trace(n, x) if steps else f" {pow(x, -1, n)}"
