@@ -89,10 +89,10 @@ def parse_arguments(text: str) -> tuple[object, ...]:
 def render(value: object) -> str:
     """Python literal text of a plain value, one line, the same for equal values but for dict order.
 
-    ``parse(render(v))`` is strictly equal to ``v``.
+    ``parse(render(v))`` is strictly equal to ``v``, where the text is not longer than ``MAX_TEXT``.
 
     Raises:
-        ValueFormatError: the value is not plain.
+        ValueFormatError: the value is not plain, or complex with a part that no literal has.
     """
     encode(value)
     return _render(value)

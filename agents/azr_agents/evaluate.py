@@ -131,16 +131,20 @@ def pick_tasks(
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """Accuracies and shares of worked answers, per mode and for all, as plain JSON data."""
+    """Accuracies and shares of worked answers, per mode and for all, as plain JSON data.
+
+    ``None`` stands for an accuracy of which no answer could be graded.
+    """
     table: dict[str, Any] = {}
     for mode in (None, *Mode):
         rows = result.rows(mode)
         if rows.any():
             found = interval(result.correct[rows])
+            ungraded = np.isnan(found.mean)
             table[str(mode or "all")] = {
-                "accuracy": found.mean,
-                "low": found.low,
-                "high": found.high,
+                "accuracy": None if ungraded else found.mean,
+                "low": None if ungraded else found.low,
+                "high": None if ungraded else found.high,
                 "worked": float(result.worked[rows].mean()),
                 "tasks": int(rows.sum()),
                 "samples": int(result.correct.shape[1]),

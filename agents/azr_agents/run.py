@@ -4,7 +4,7 @@
 
     run.json          schema, versions, the command line
     recipe.yaml       the recipe as it was
-    metrics.jsonl     one line per round, and one per trainer log
+    metrics.jsonl     one line per round
     rollouts.jsonl    one line per rollout
     buffer.sqlite     every task ever admitted
     evaluation.json   accuracies before and after

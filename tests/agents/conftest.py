@@ -104,9 +104,7 @@ def base_model(tmp_path_factory: pytest.TempPathFactory, small_primes: PrimeInve
         texts = [tokenizer(prompt)["input_ids"] for prompt, _ in batch]
         answers = [[*tokenizer(answer)["input_ids"], tokenizer.eos_token_id] for _, answer in batch]
         width = max(len(p) + len(a) for p, a in zip(texts, answers, strict=True))
-        ids = torch.tensor(
-            [[0] * (width - len(p) - len(a)) + p + a for p, a in zip(texts, answers, strict=True)]
-        )
+        ids = torch.tensor([[0] * (width - len(p) - len(a)) + p + a for p, a in zip(texts, answers, strict=True)])
         labels = torch.tensor([[-100] * (width - len(a)) + a for a in answers])
         optimizer.zero_grad()
         model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).loss.backward()

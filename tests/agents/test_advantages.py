@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from itertools import islice
 
 import numpy as np
 import pytest
+from azr_agents.advantages import ADVANTAGES, EPSILON, trr, trr_tokens
 from hypothesis import given
 from hypothesis import strategies as st
-
-from azr_agents.advantages import ADVANTAGES, EPSILON, trr, trr_tokens
 
 rewards = st.one_of(st.none(), st.sampled_from([-1.0, -0.5, 0.0, 0.25, 0.875, 1.0]))
 rows = st.lists(st.tuples(rewards, st.sampled_from("abc"), st.integers(1, 40)), min_size=1, max_size=30)
@@ -27,7 +27,9 @@ def _of(name: str, batch: Rows) -> list[float]:
 def test_one_cell_by_hand() -> None:
     found = trr([1.0, -0.5, -0.5, None], ["s"] * 4, [3, 3, 3, 3])
     mean, std = 0.0, math.sqrt((1 + 0.25 + 0.25) / 2)
-    assert found.tolist() == pytest.approx([(1 - mean) / (std + 1e-4), -0.5 / (std + 1e-4), -0.5 / (std + 1e-4), 0], rel=1e-9)
+    assert found.tolist() == pytest.approx(
+        [(1 - mean) / (std + 1e-4), -0.5 / (std + 1e-4), -0.5 / (std + 1e-4), 0], rel=1e-9
+    )
 
 
 @given(rows)
@@ -44,7 +46,7 @@ def test_trr_is_the_standard_score_within_the_cell(batch: Rows) -> None:
 def test_token_weights_are_rows_repeated_once_per_token(batch: Rows) -> None:
     tokens: Rows = [(r, cell, 1) for r, cell, length in batch for _ in range(length)]
     by_token = iter(_of("trr++", tokens))
-    expected = [[next(by_token) for _ in range(length)][0] for _, _, length in batch]
+    expected = [list(islice(by_token, length))[-1] for _, _, length in batch]
     counted = {cell: sum(r is not None for r, name, _ in batch if name == cell) for _, cell, _ in batch}
     for row, found, wanted in zip(batch, _of("trr++tokens", batch), expected, strict=True):
         assert found == pytest.approx(wanted if counted[row[1]] > 1 else 0, abs=1e-9)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trl import GRPOConfig
-
 from azr_agents import cli
 from azr_agents.config import RunConfig, SelfPlayConfig, options
 from azr_agents.launch import _parse
+from trl import GRPOConfig
+
 from azr_env.errors import SettingError
 
 Recipe = Callable[..., Path]
@@ -131,7 +131,9 @@ sys.exit(main(["train"]))
     ],
 )
 @pytest.mark.parametrize("by_flag", [True, False])
-def test_unknown_names(refused: Refused, recipe: Recipe, setting: str, value: str, words: list[str], by_flag: bool) -> None:
+def test_unknown_names(
+    refused: Refused, recipe: Recipe, setting: str, value: str, words: list[str], by_flag: bool
+) -> None:
     if by_flag:
         message = refused("train", "--config", recipe(), f"--{setting}", value, "--output_dir", "run")
     else:
@@ -147,7 +149,9 @@ def test_there_is_no_setting_for_the_verifier(refused: Refused, recipe: Recipe) 
     says(refused("train", "--config", recipe(), "--verifier", "exact"), "'--verifier', 'exact'")
 
 
-def test_no_embedded_model_for_a_domain(refused: Refused, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_embedded_model_for_a_domain(
+    refused: Refused, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from azr_agents import tiny
 
     (tmp_path / "weights").mkdir()
@@ -157,7 +161,10 @@ def test_no_embedded_model_for_a_domain(refused: Refused, recipe: Recipe, monkey
 
 def test_a_folder_without_a_tokenizer(refused: Refused, recipe: Recipe, base_model: Path, tmp_path: Path) -> None:
     shutil.copytree(base_model, tmp_path / "half", ignore=shutil.ignore_patterns("tokenizer*"))
-    says(refused("train", "--config", recipe(), "--model", tmp_path / "half"), f"model='{tmp_path}/half' cannot be loaded")
+    says(
+        refused("train", "--config", recipe(), "--model", tmp_path / "half"),
+        f"model='{tmp_path}/half' cannot be loaded",
+    )
 
 
 def test_a_tokenizer_that_can_end_nothing(refused: Refused, recipe: Recipe, base_model: Path, tmp_path: Path) -> None:
@@ -200,7 +207,9 @@ def test_a_tokenizer_that_can_end_nothing(refused: Refused, recipe: Recipe, base
     ],
 )
 @pytest.mark.parametrize("by_flag", [True, False])
-def test_numbers_out_of_range(refused: Refused, recipe: Recipe, changes: dict[str, Any], words: list[str], by_flag: bool) -> None:
+def test_numbers_out_of_range(
+    refused: Refused, recipe: Recipe, changes: dict[str, Any], words: list[str], by_flag: bool
+) -> None:
     if by_flag:
         flags = [f"--{name}={value}" for name, value in changes.items()]
         message = refused("train", "--config", recipe(), *flags, "--output_dir", "run")
@@ -235,11 +244,16 @@ def test_recipe_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
     says(refused("train", "--config"), "--config needs a value")
 
 
-@pytest.mark.parametrize("text", [b"a: [1, 2\nb: }", b"- 1\n- 2\n", b"just words", b"", b"\xff\xfe\x00ab\x80", b"a: !!python/object:os.system x"])
+@pytest.mark.parametrize(
+    "text",
+    [b"a: [1, 2\nb: }", b"- 1\n- 2\n", b"just words", b"", b"\xff\xfe\x00ab\x80", b"a: !!python/object:os.system x"],
+)
 def test_recipe_that_is_no_mapping(refused: Refused, tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "bad.yaml"
     path.write_bytes(text)
-    assert re.search(rf"{re.escape(str(path))}(: a recipe is a mapping| is no YAML)", refused("train", "--config", path))
+    assert re.search(
+        rf"{re.escape(str(path))}(: a recipe is a mapping| is no YAML)", refused("train", "--config", path)
+    )
 
 
 def test_unknown_key_of_a_recipe(refused: Refused, recipe: Recipe) -> None:
@@ -305,7 +319,11 @@ def test_resume_of_what_is_no_run(refused: Refused, tmp_path: Path, content: str
 def test_resume_takes_no_settings(refused: Refused, tmp_path: Path) -> None:
     says(refused("train", "--resume"), "--resume needs a value")
     says(refused("train", "--resume", tmp_path / "none"), f"{tmp_path}/none is no run directory")
-    for args in (["--resume", tmp_path, "--max_steps", 3], [f"--resume={tmp_path}", "--max_steps=3"], ["--max_steps=3", f"--resume={tmp_path}"]):
+    for args in (
+        ["--resume", tmp_path, "--max_steps", 3],
+        [f"--resume={tmp_path}", "--max_steps=3"],
+        ["--max_steps=3", f"--resume={tmp_path}"],
+    ):
         says(refused("train", *args), "--resume goes alone")
 
 
@@ -348,7 +366,9 @@ def test_malformed_options(text: str) -> None:
         options(text)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "agents" / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "agents" / "recipes").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_shipped_recipes_are_valid(path: Path) -> None:
     from azr_agents.config import round_rows
     from azr_agents.trainer import check_arithmetic

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
+from azr_agents.evaluate import Result, accuracy, evaluate, gain, interval, pick_tasks, summary
+from azr_agents.heldout import is_heldout
+from azr_agents.policy import ScriptedPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from azr_agents.evaluate import Result, accuracy, evaluate, gain, interval, pick_tasks, summary
-from azr_agents.heldout import is_heldout
-from azr_agents.policy import ScriptedPolicy
 from azr_env import registry
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import primes
@@ -81,6 +81,14 @@ def test_our_own_failures_are_nan_and_left_out() -> None:
     assert np.isnan(found.correct[:3]).all()
     assert (found.correct[3:] == 1).all()
     assert accuracy(found).mean == accuracy(found).low == accuracy(found).high == 1.0
+
+
+@EMPTY
+def test_a_summary_of_failures_alone_is_still_json() -> None:
+    found = evaluate(scripted({t.id: ["right"] for t in TASKS}), DOMAIN, Flaky(TASKS), TASKS, Style.COMPACT, 16)
+    table = json.loads(json.dumps(summary(found), allow_nan=False))
+    assert table["all"]["accuracy"] is table["all"]["low"] is table["induction"]["high"] is None
+    assert table["all"]["tasks"] == 18
 
 
 def test_no_tasks_is_a_result_without_a_mean() -> None:

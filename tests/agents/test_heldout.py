@@ -8,10 +8,10 @@ import sys
 from collections import Counter
 
 import pytest
+from azr_agents.heldout import WHOLE_PRIMES, bucket, is_heldout, part
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_agents.heldout import WHOLE_PRIMES, bucket, is_heldout, part
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import moduli, primes
 from azr_env.domains.python import PythonDomain
@@ -91,11 +91,21 @@ def test_any_text_has_a_part(fact: str) -> None:
 
 def test_the_split_is_pinned_and_does_not_depend_on_the_process() -> None:
     """A moved boundary would turn every shipped base into one that has seen its own exam."""
-    pinned = {"61:17:18": "train", "7:3:5": "corpus", "def f(x):\n    return x": "corpus", "53:2:27": "heldout", "97:2:49": "corpus"}
+    pinned = {
+        "61:17:18": "train",
+        "7:3:5": "corpus",
+        "def f(x):\n    return x": "corpus",
+        "53:2:27": "heldout",
+        "97:2:49": "corpus",
+    }
     facts = list(pinned)
     code = f"from azr_agents.heldout import part; print([part(f) for f in {facts!r}])"
     shown = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "77"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert shown.stdout.strip() == str(list(pinned.values())) == str([part(fact) for fact in facts])
 
@@ -103,7 +113,12 @@ def test_the_split_is_pinned_and_does_not_depend_on_the_process() -> None:
 def test_python_tasks_are_placed_by_program_whatever_mode_layout_and_names(python_domain: PythonDomain) -> None:
     for k in range(12):
         programs = [f"def f(a):\n    return a + {k}", f"def f( b ):\n    # the same\n    return b+{k}\n"]
-        drafts = [Draft(mode, program, (str(n),)) for mode in (Mode.DEDUCTION, Mode.ABDUCTION) for program in programs for n in (1, 2)]
+        drafts = [
+            Draft(mode, program, (str(n),))
+            for mode in (Mode.DEDUCTION, Mode.ABDUCTION)
+            for program in programs
+            for n in (1, 2)
+        ]
         tasks = [task for task in python_domain.admit(drafts) if isinstance(task, Task)]
         assert len(tasks) == len(drafts)
         assert len({is_heldout(python_domain, task) for task in tasks}) == 1
@@ -111,7 +126,9 @@ def test_python_tasks_are_placed_by_program_whatever_mode_layout_and_names(pytho
 
 def test_seed_drafts_are_free() -> None:
     """Seeding adds them without asking the split."""
-    assert not any(is_heldout(DOMAIN, t) for mode in Mode for t in DOMAIN.admit(DOMAIN.seeds(mode)) if isinstance(t, Task))
+    assert not any(
+        is_heldout(DOMAIN, t) for mode in Mode for t in DOMAIN.admit(DOMAIN.seeds(mode)) if isinstance(t, Task)
+    )
 
 
 def test_python_seed_drafts_are_free(python_domain: PythonDomain) -> None:

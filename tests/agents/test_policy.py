@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from azr_agents.policy import ScriptedPolicy, TransformersPolicy, encode
+
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.parsing import Style
 from azr_env.prompts import solver_prompt
@@ -21,7 +21,9 @@ Load = Callable[[], tuple[Any, Any]]
 @pytest.fixture
 def prompts(small_primes: PrimeInversionDomain) -> list[str]:
     pairs = [(mode, p, x) for mode in Mode for p in (5, 11, 13) for x in (2, 3)]
-    return [solver_prompt(small_primes, small_primes.task(*pair), Style.COMPACT) for pair in pairs] + ["propose deduction\nprogram:"]
+    return [solver_prompt(small_primes, small_primes.task(*pair), Style.COMPACT) for pair in pairs] + [
+        "propose deduction\nprogram:"
+    ]
 
 
 def test_equal_seeds_give_equal_answers_in_any_batching_order(loaded: Load, prompts: list[str]) -> None:
@@ -84,7 +86,9 @@ def test_prompts_go_through_the_chat_template_if_there_is_one(loaded: Load) -> N
     _, tokenizer = loaded()
     plain = encode(tokenizer, "input: 3")
     assert tokenizer.decode(plain) == "input: 3"
-    tokenizer.chat_template = "{% for m in messages %}program:{{ m.content }}{% endfor %}{% if add_generation_prompt %}output:{% endif %}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}program:{{ m.content }}{% endfor %}{% if add_generation_prompt %}output:{% endif %}"
+    )
     assert tokenizer.decode(encode(tokenizer, "input: 3")) == "program:input: 3output:"
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from azr_agents.heldout import is_heldout
+from azr_agents.selfplay import Completion, Rollout, Row, SelfPlay, Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azr_agents.heldout import is_heldout
-from azr_agents.selfplay import Completion, Rollout, Row, SelfPlay, Settings
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import primes
@@ -68,10 +68,10 @@ class Script:
         rows = [row for row in self.rows if row.role is role]
         self.calls.append(list(prompts))
         write = self.propose if role is Role.PROPOSER else None
-        texts = [
-            write(row) if write else self.solve(row, prompt) for row, prompt in zip(rows, prompts, strict=True)
+        texts = [write(row) if write else self.solve(row, prompt) for row, prompt in zip(rows, prompts, strict=True)]
+        return [
+            Completion(text, [1, 2], list(range(1, 2 + row.number % 3))) for text, row in zip(texts, rows, strict=True)
         ]
-        return [Completion(text, [1, 2], list(range(1, 2 + row.number % 3))) for text, row in zip(texts, rows, strict=True)]
 
 
 def reader(style: Style = Style.COMPACT) -> dict[str, Task]:
@@ -220,7 +220,9 @@ def test_each_solver_row_is_graded_in_its_own_mode() -> None:
             assert rollout.task is not None
             assert rollout.task.mode is rollout.row.mode
             assert rollout.prompt == solver_prompt(DOMAIN, rollout.task, Style.COMPACT)
-            assert rollout.prompt.endswith({"deduction": "output:", "abduction": "input:", "induction": "program:"}[rollout.row.mode])
+            assert rollout.prompt.endswith(
+                {"deduction": "output:", "abduction": "input:", "induction": "program:"}[rollout.row.mode]
+            )
             assert (rollout.status == "correct") == (rollout.row.mode is asked)
 
 
@@ -228,12 +230,16 @@ def test_any_right_prime_is_right_in_induction() -> None:
     task = DOMAIN.task(Mode.INDUCTION, 5, 1)  # 1 * 1 = 1 modulo every prime
     game = new(replace(SIZES, buffer_share=0.0))
     rollouts, _ = play(game, lambda row: proposal(task), lambda row, task: "7")
-    found = [r for r in solvers(rollouts) if r.row.mode is Mode.INDUCTION and r.task and r.task.examples == task.examples]
+    found = [
+        r for r in solvers(rollouts) if r.row.mode is Mode.INDUCTION and r.task and r.task.examples == task.examples
+    ]
     assert found
     assert all(r.reward == 1.0 for r in found)
 
 
-@pytest.mark.parametrize(("how", "status", "reward"), [(RIGHT, "correct", 1.0), (WRONG, "incorrect", -0.5), (MUTE, "malformed", -1.0)])
+@pytest.mark.parametrize(
+    ("how", "status", "reward"), [(RIGHT, "correct", 1.0), (WRONG, "incorrect", -0.5), (MUTE, "malformed", -1.0)]
+)
 @pytest.mark.parametrize("style", list(Style))
 def test_solver_rewards(how: str, status: str, reward: float, style: Style) -> None:
     game = new(replace(SIZES, style=style))
@@ -352,7 +358,9 @@ class Broken(PrimeInversionDomain):
 
     def admit(self, drafts: Sequence[Draft]) -> list[Task | Rejection]:
         found = super().admit(drafts)
-        return [Rejection("error", "executor died") if d.program == "5" else f for d, f in zip(drafts, found, strict=True)]
+        return [
+            Rejection("error", "executor died") if d.program == "5" else f for d, f in zip(drafts, found, strict=True)
+        ]
 
 
 def test_a_proposal_that_our_machinery_failed_to_run_is_not_paid() -> None:
@@ -434,7 +442,9 @@ def test_answers_of_buffer_rows_do_not_count_in_the_solve_rate() -> None:
     game = new(replace(SIZES, proposer_rows=4, buffer_share=0.5), seeded=1)
     known = {mode: game.buffer.tasks(mode)[0] for mode in Mode}  # the buffer's only task is proposed too
     rollouts, _ = play(
-        game, lambda row: proposal(known[row.mode]), lambda row, task: answer(task, RIGHT if row.number % 8 >= 4 else WRONG)
+        game,
+        lambda row: proposal(known[row.mode]),
+        lambda row, task: answer(task, RIGHT if row.number % 8 >= 4 else WRONG),
     )
     for rollout in proposers(rollouts):
         fresh = [r.status == "correct" for r in solvers(rollouts) if r.fresh and r.row.mode is rollout.row.mode]
@@ -446,7 +456,12 @@ def test_a_full_buffer_keeps_the_newest() -> None:
     """AZR defect 8: theirs keeps its oldest tasks and drops every new one."""
     game = new(capacity=6, seeded=3)
     for number in range(3):
-        play(game, lambda row, number=number: proposal(tasks_of(row.mode, 1, 4 * number + nth(row))[0]), always(RIGHT), number)
+        play(
+            game,
+            lambda row, number=number: proposal(tasks_of(row.mode, 1, 4 * number + nth(row))[0]),
+            always(RIGHT),
+            number,
+        )
     for mode in Mode:
         assert [t.id for t in game.buffer.tasks(mode)] == [t.id for t in tasks_of(mode, 6, 6)]
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer
-
 from azr_agents.advantages import ADVANTAGES
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import encode
 from azr_agents.selfplay import Completion, Rollout, SelfPlay, Settings
 from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, check_trl, round_steps
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig, GRPOTrainer
+
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.errors import SettingError
 from azr_env.parsing import Style
-from azr_env.types import Mode, Role
+from azr_env.types import Mode
 from azr_env.verifiers.relation import RelationVerifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -50,7 +51,10 @@ Make = Callable[..., Bench]
 @pytest.fixture
 def make(tmp_path: Path, base_model: Path, small_primes: PrimeInversionDomain) -> Make:
     def build(
-        sizes: Settings = SIZES, model: Path = base_model, advantage: str = "trr++", excluded: bool = True, **changes: Any
+        sizes: Settings = SIZES,
+        model: Path = base_model,
+        advantage: str = "trr++",
+        **changes: Any,
     ) -> Bench:
         settings: dict[str, Any] = {
             "per_device_train_batch_size": ROWS,
@@ -66,11 +70,17 @@ def make(tmp_path: Path, base_model: Path, small_primes: PrimeInversionDomain) -
             "save_strategy": "no",
         } | changes
         args = GRPOConfig(
-            str(tmp_path / "out"), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", disable_tqdm=True, **settings
+            str(tmp_path / "out"),
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to="none",
+            disable_tqdm=True,
+            **settings,
         )
         domain = small_primes
-        out = (lambda task: is_heldout(domain, task)) if excluded else (lambda task: False)
-        selfplay = SelfPlay(domain, RelationVerifier(domain), TaskBuffer(), sizes, excluded=out)
+        verifier, held = RelationVerifier(domain), partial(is_heldout, domain)
+        selfplay = SelfPlay(domain, verifier, TaskBuffer(), sizes, excluded=held)
         rounds: list[list[Rollout]] = []
         tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
         trainer = SelfPlayTrainer(selfplay, advantage, rounds.append, str(model), args, tokenizer)
@@ -112,7 +122,9 @@ def test_the_loss_reads_the_tokens_and_advantages_of_the_rollouts(make: Make) ->
             strict=True,
         )
     )
-    expected = sorted((tuple(r.completion.prompt_ids), tuple(r.completion.completion_ids), r.advantage) for r in rollouts)
+    expected = sorted(
+        (tuple(r.completion.prompt_ids), tuple(r.completion.completion_ids), r.advantage) for r in rollouts
+    )
     assert [row[:2] for row in found] == [row[:2] for row in expected]
     assert [row[2] for row in found] == pytest.approx([row[2] for row in expected], abs=1e-6)
     tokenizer = bench.trainer.processing_class
@@ -171,10 +183,10 @@ def test_prompts_of_different_lengths_get_the_completion_of_their_own(make: Make
 # Advantages
 
 
-@pytest.mark.parametrize("excluded", [True, False])
-def test_advantages_are_trls_own_where_a_cell_is_a_group(make: Make, excluded: bool) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_advantages_are_trls_own_where_a_cell_is_a_group(make: Make, share: float) -> None:
     """TRL normalises the same rewards over groups of num_generations rows; ungraded rows are among them."""
-    bench = make(excluded=excluded, max_steps=3)
+    bench = make(replace(SIZES, buffer_share=share), max_steps=3)
     trls: list[float] = []
     record = bench.trainer._record
 
@@ -188,12 +200,15 @@ def test_advantages_are_trls_own_where_a_cell_is_a_group(make: Make, excluded: b
     assert len(ours) == len(trls) == 3 * ROWS
     assert max(abs(a - b) for a, b in zip(ours, trls, strict=True)) < 1e-5
     assert sum(a != 0 for a in ours) > 20
-    assert any(r.reward is None for rollouts in bench.rounds for r in rollouts)
+    if share == 1.0:  # nobody tries a proposal
+        assert any(r.reward is None for rollouts in bench.rounds for r in rollouts)
 
 
 @pytest.mark.parametrize("name", list(ADVANTAGES))
 def test_the_chosen_advantage_reaches_the_loss(make: Make, name: str) -> None:
-    bench = make(Settings(proposer_rows=4, solver_rows=8, references=1, style=Style.COMPACT), advantage=name, num_generations=4)
+    bench = make(
+        Settings(proposer_rows=4, solver_rows=8, references=1, style=Style.COMPACT), advantage=name, num_generations=4
+    )
     bench.trainer.train()
     (rollouts,) = bench.rounds
     rewards = [r.reward for r in rollouts]
@@ -224,7 +239,9 @@ def inverse(prompt: str) -> str:
     """The answer to a compact solver's prompt."""
     given = {name: int(value) for name, value in re.findall(r"(\w+): (\d+)\n", prompt)}
     if prompt.endswith("program:"):
-        return next(str(p) for p in (3, 5, 7, 11, 13) if p > given["input"] and given["input"] * given["output"] % p == 1)
+        return next(
+            str(p) for p in (3, 5, 7, 11, 13) if p > given["input"] and given["input"] * given["output"] % p == 1
+        )
     return str(pow(given.get("input", given.get("output", 0)), -1, given["program"]))
 
 
@@ -266,7 +283,7 @@ def test_equal_rewards_teach_nothing(make: Make, base_model: Path) -> None:
 
 
 def test_ungraded_rows_teach_nothing(make: Make) -> None:
-    bench = make()
+    bench = make(replace(SIZES, buffer_share=1.0))
     bench.trainer.train()
     (rollouts,) = bench.rounds
     assert any(r.reward is None for r in rollouts)
@@ -282,19 +299,28 @@ def test_the_ratio_is_clipped_and_not_the_advantage(make: Make) -> None:
     ids = torch.cat([parts["prompt_ids"], parts["completion_ids"]], 1)
     mask = torch.cat([parts["prompt_mask"], parts["completion_mask"]], 1)
     with torch.no_grad():
-        now, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, parts["completion_ids"].shape[1])
+        now, _, _ = trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, parts["completion_ids"].shape[1]
+        )
 
     def loss(ratio: float, advantage: float) -> tuple[float, float]:
         trainer.model.zero_grad()
         value = trainer._compute_loss(
             trainer.model,
-            parts | {"old_per_token_logps": now - torch.log(torch.tensor(ratio)), "advantages": torch.tensor([advantage])},
+            parts
+            | {"old_per_token_logps": now - torch.log(torch.tensor(ratio)), "advantages": torch.tensor([advantage])},
         )
         value.backward()
         slope = sum(float(p.grad.abs().sum()) for p in trainer.model.parameters() if p.grad is not None)
         return float(value.detach()) * trainer.current_gradient_accumulation_steps, slope
 
-    for ratio, advantage, clipped in [(1.0, 1.0, 1.0), (1.5, 1.0, 1.2), (1.5, -1.0, 1.5), (0.5, -1.0, 0.8), (0.5, 1.0, 0.5)]:
+    for ratio, advantage, clipped in [
+        (1.0, 1.0, 1.0),
+        (1.5, 1.0, 1.2),
+        (1.5, -1.0, 1.5),
+        (0.5, -1.0, 0.8),
+        (0.5, 1.0, 0.5),
+    ]:
         value, slope = loss(ratio, advantage)
         assert value == pytest.approx(-clipped * advantage, rel=1e-4)
         assert (slope == 0) == (clipped in (1.2, 0.8))  # outside of the trust region there is nothing to gain
@@ -369,7 +395,12 @@ def test_an_unknown_advantage_is_refused(make: Make) -> None:
 
 
 def config(**changes: Any) -> GRPOConfig:
-    settings = {"per_device_train_batch_size": 36, "num_generations": 4, "save_steps": 12, "save_strategy": "steps"} | changes
+    settings = {
+        "per_device_train_batch_size": 36,
+        "num_generations": 4,
+        "save_steps": 12,
+        "save_strategy": "steps",
+    } | changes
     return GRPOConfig("out", use_cpu=True, bf16=False, report_to="none", **settings)
 
 
@@ -380,7 +411,15 @@ def config(**changes: Any) -> GRPOConfig:
         ({"num_iterations": 3}, 3),
         ({"per_device_train_batch_size": 12, "steps_per_generation": 3}, 3),
         ({"per_device_train_batch_size": 12, "steps_per_generation": 3, "gradient_accumulation_steps": 3}, 1),
-        ({"per_device_train_batch_size": 6, "steps_per_generation": 6, "gradient_accumulation_steps": 3, "num_iterations": 2}, 4),
+        (
+            {
+                "per_device_train_batch_size": 6,
+                "steps_per_generation": 6,
+                "gradient_accumulation_steps": 3,
+                "num_iterations": 2,
+            },
+            4,
+        ),
         ({"per_device_train_batch_size": 12, "gradient_accumulation_steps": 3}, 1),
     ],
 )
@@ -397,7 +436,10 @@ def test_settings_that_make_a_batch_a_round(changes: dict[str, Any], steps: int)
         ({"per_device_train_batch_size": 12}, "one generation batch is 12 rows"),
         ({"per_device_train_batch_size": 16}, "one generation batch is 16 rows"),
         ({"per_device_train_batch_size": 72}, "one generation batch is 72 rows"),
-        ({"gradient_accumulation_steps": 2, "steps_per_generation": 1}, "gradient_accumulation_steps=2 spans more than one round"),
+        (
+            {"gradient_accumulation_steps": 2, "steps_per_generation": 1},
+            "gradient_accumulation_steps=2 spans more than one round",
+        ),
         ({"save_steps": 5, "num_iterations": 3}, "save_steps=5 is off the round's boundary"),
         ({"save_steps": 0.1}, "save_steps=0.1 is off"),
     ],
@@ -424,7 +466,9 @@ def test_values_named_in_a_refusal_would_do() -> None:
     for number in good:
         check_arithmetic(config(num_generations=number), 36, 1)
     for size in (1, 6, 18):
-        check_arithmetic(config(per_device_train_batch_size=size, steps_per_generation=36 // size, save_strategy="no"), 36, 1)
+        check_arithmetic(
+            config(per_device_train_batch_size=size, steps_per_generation=36 // size, save_strategy="no"), 36, 1
+        )
     named = re.search(r"for example (\d+)", refusal(save_steps=5, num_iterations=3))
     assert named
     check_arithmetic(config(save_steps=int(named[1]), num_iterations=3), 36, 1)
@@ -436,7 +480,15 @@ def test_values_named_in_a_refusal_would_do() -> None:
         ({"max_steps": 3}, 3),
         ({"max_steps": 4, "num_iterations": 2}, 2),
         ({"max_steps": 6, "per_device_train_batch_size": 12, "steps_per_generation": 3}, 2),
-        ({"max_steps": 2, "per_device_train_batch_size": 12, "steps_per_generation": 3, "gradient_accumulation_steps": 3}, 2),
+        (
+            {
+                "max_steps": 2,
+                "per_device_train_batch_size": 12,
+                "steps_per_generation": 3,
+                "gradient_accumulation_steps": 3,
+            },
+            2,
+        ),
     ],
 )
 def test_rounds_per_step(make: Make, changes: dict[str, Any], rounds: int) -> None:
@@ -454,5 +506,7 @@ def test_figures_reach_trls_log(make: Make) -> None:
     logged = [entry for entry in bench.trainer.state.log_history if "azr/accuracy/all" in entry]
     assert len(logged) == 2
     last = bench.trainer.selfplay.metrics
-    assert {k.removeprefix("azr/"): v for k, v in logged[-1].items() if k.startswith("azr/")} == pytest.approx(last, rel=1e-5)
+    assert {k.removeprefix("azr/"): v for k, v in logged[-1].items() if k.startswith("azr/")} == pytest.approx(
+        last, rel=1e-5
+    )
     assert all(row.row.mode in Mode for row in bench.rounds[0])

@@ -20,19 +20,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from azr_agents import cli
+from azr_agents import cli, tiny
 from azr_agents.advantages import ADVANTAGES
 from azr_agents.heldout import is_heldout
+from azr_agents.launch import _parse
 from azr_agents.policy import TransformersPolicy
 from azr_agents.run import Run
-from azr_agents.train import Interrupt
+from azr_agents.selfplay import Settings
+from azr_agents.train import Interrupt, _selfplay, prepare
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState
+
+from azr_env import registry
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.parsing import Style
 from azr_env.prompts import solver_prompt
-from azr_env.types import Mode
+from azr_env.types import Draft, Mode
 from azr_env.verifiers.relation import RelationVerifier
 
 ROWS = 36
@@ -135,7 +138,9 @@ def test_recorded_solve_rates_are_those_of_the_recorded_answers(finished: Path) 
     assert seen > 5
 
 
-def test_recorded_answers_are_graded_as_the_verifier_grades_them(finished: Path, small_primes: PrimeInversionDomain) -> None:
+def test_recorded_answers_are_graded_as_the_verifier_grades_them(
+    finished: Path, small_primes: PrimeInversionDomain
+) -> None:
     buffer = TaskBuffer(finished / "buffer.sqlite", read_only=True)
     for r in lines(finished, "rollouts.jsonl"):
         if r["role"] == "solver":
@@ -148,7 +153,9 @@ def test_recorded_answers_are_graded_as_the_verifier_grades_them(finished: Path,
     buffer.close()
 
 
-def test_the_buffer_holds_what_was_admitted_and_nothing_held_out(finished: Path, small_primes: PrimeInversionDomain) -> None:
+def test_the_buffer_holds_what_was_admitted_and_nothing_held_out(
+    finished: Path, small_primes: PrimeInversionDomain
+) -> None:
     buffer = TaskBuffer(finished / "buffer.sqlite", read_only=True)
     kept = {task.id: task for mode in Mode for task in buffer.tasks(mode)}
     assert buffer.last_step() == 2
@@ -158,11 +165,12 @@ def test_the_buffer_holds_what_was_admitted_and_nothing_held_out(finished: Path,
     proposed = [r for r in rollouts if r["role"] == "proposer"]
     assert {r["task_id"] for r in proposed if r["status"] == "admitted"} <= set(kept)
     assert not any(is_heldout(small_primes, task) for task in kept.values())
-    assert any(r["status"] == "heldout" for r in proposed)
     assert all(r["reward"] is None and r["advantage"] == 0 for r in proposed if r["status"] == "heldout")
     assert {r["task_id"] for r in rollouts if r["role"] == "solver"} <= set(kept)
     last = lines(finished, "metrics.jsonl")[-1]
-    assert {f"buffer/{mode}": size for mode, size in sizes.items()} == {k: v for k, v in last.items() if k.startswith("buffer/")}
+    assert {f"buffer/{mode}": size for mode, size in sizes.items()} == {
+        k: v for k, v in last.items() if k.startswith("buffer/")
+    }
     with sqlite3.connect(finished / "buffer.sqlite") as db:
         new = dict(db.execute("SELECT born, count(*) FROM tasks WHERE born >= 0 GROUP BY born").fetchall())
         assert db.execute("SELECT count(*) FROM tasks WHERE born < 0").fetchone()[0] >= 3 * 4
@@ -225,10 +233,40 @@ def test_training_is_deterministic(finished: Path, tmp_path: Path, write_recipe:
     }
 
 
+def test_the_evaluation_sets_lie_on_their_sides_of_the_split(
+    finished: Path, small_primes: PrimeInversionDomain
+) -> None:
+    source = registry.source("builtin:primes=3-13", small_primes)
+    stored = json.loads((finished / "after.json").read_text())
+    for part, held in (("in_domain", False), ("heldout", True)):
+        tasks = [source.get(name) for name in stored[part]["greedy"]["tasks"]]
+        assert Counter(task.mode for task in tasks) == dict.fromkeys(Mode, 4)
+        assert {is_heldout(small_primes, task) for task in tasks} == {held}
+
+
+def test_every_setting_of_self_play_arrives(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    chosen = {
+        "buffer_share": 0.25,
+        "references": 3,
+        "learnability": "variance",
+        "capacity": 77,
+        "eviction": "reservoir",
+    }
+    game = _selfplay(prepare(*_parse(["--seed", "5"], recipe(style="paper", **chosen))), Run(tmp_path))
+    assert game.settings == Settings(4, 8, 0.25, 3, "variance", Style.PAPER, 5)
+    assert (game.buffer.capacity, game.buffer.eviction) == (77, "reservoir")
+    assert game.excluded(small := game.domain.admit([Draft(Mode.DEDUCTION, "13", ("2",))])[0]) == is_heldout(
+        game.domain, small
+    )
+    assert game.fits("a" * 2000)
+    assert not game.fits("a" * 2048)
+    game.buffer.close()
+
+
 def test_flags_go_over_the_recipe(tmp_path: Path, recipe: Callable[..., Path]) -> None:
     run = tmp_path / "run"
-    assert train("--config", recipe(), "--output-dir", run, "--max_steps=1", "--eval_tasks", 0, "--proposer_rows", 0,
-                 "--per_device_train_batch_size", 24, "--advantage", "trr++tokens", "--save_strategy", "no") == 0  # fmt: skip
+    flags = "--max_steps=1 --eval_tasks 0 --proposer_rows 0 --per_device_train_batch_size 24 --advantage trr++tokens"
+    assert train("--config", recipe(), "--output-dir", run, *flags.split(), "--save-strategy", "no") == 0
     rollouts = lines(run, "rollouts.jsonl")
     assert len(rollouts) == 24
     assert {r["role"] for r in rollouts} == {"solver"}
@@ -237,8 +275,30 @@ def test_flags_go_over_the_recipe(tmp_path: Path, recipe: Callable[..., Path]) -
 
 def test_paper_style_runs_too(tmp_path: Path, recipe: Callable[..., Path]) -> None:
     run = tmp_path / "run"
-    assert train("--config", recipe(style="paper", max_steps=1, eval_tasks=0), "--output_dir", run) == 0
+    assert train("--config", recipe(style="paper", max_steps=1, eval_tasks=0, seed_tasks=1), "--output_dir", run) == 0
     assert all("<answer>" in r["prompt"] for r in lines(run, "rollouts.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", ["prime_inversion", "python"])
+def test_the_embedded_model_trains_as_shipped(domain: str, tmp_path: Path) -> None:
+    """One round of the shipped recipe, and a prompt of every cell that the tokenizer gives back unchanged."""
+    if not (tiny.WEIGHTS / domain / "warmup.json").is_file():
+        pytest.skip(f"no embedded base for {domain}")
+    run = tmp_path / "run"
+    threads = torch.get_num_threads()
+    flags = "--max_steps 1 --save_steps 1 --eval_tasks 8 --seed_tasks 8"
+    assert train("--domain", domain, "--output_dir", run, *flags.split()) == 0
+    assert torch.get_num_threads() == threads == 1
+    rollouts = lines(run, "rollouts.jsonl")
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    assert {(r["role"], r["mode"]) for r in rollouts} == {
+        (role, mode) for role in ("proposer", "solver") for mode in Mode
+    }
+    for r in rollouts:
+        assert tokenizer.decode(tokenizer(r["prompt"])["input_ids"]) == r["prompt"]
+    assert sum(r["advantage"] != 0 for r in rollouts) > len(rollouts) / 4
+    assert sum(r["status"] == "malformed" for r in rollouts) < len(rollouts) / 4
 
 
 # Resuming
@@ -272,7 +332,7 @@ def test_a_resumed_run_equals_an_unbroken_one(variant: str, tmp_path: Path, reci
     """Later records and tasks are already there when it is resumed, as after a crash; they must leave no trace."""
     changes = VARIANTS[variant]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert train("--config", recipe(**changes), "--output_dir", whole) == 0
+    assert train("--config", recipe(**changes), "--output_dir", whole, "--learning_rate", 3e-3, "--references=2") == 0
     shutil.copytree(whole, broken)
     last = changes["max_steps"]
     for name in (f"checkpoint-{last}", "model"):
@@ -325,16 +385,19 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, recipe: Callab
 # Stopping
 
 
+STEPS = 24
+LONG = {"max_steps": STEPS, "eval_tasks": 1, "save_total_limit": 2}
+
+
 @pytest.fixture
 def started(tmp_path: Path, recipe: Callable[..., Path]) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A run of forty steps in a process of its own."""
+    """A run of many steps in a process of its own."""
     run = tmp_path / "run"
-    path = recipe(max_steps=40, eval_tasks=2, save_total_limit=2)
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from azr_agents.cli import main; sys.exit(main())",
-         "train", "--config", str(path), "--output_dir", str(run)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    path = recipe(**LONG)
+    code = "import sys; from azr_agents.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "train", "--config", str(path), "--output_dir", str(run)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     yield process, run
     if process.poll() is None:
         process.kill()
@@ -351,7 +414,9 @@ def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
 
 def whole(run: Path, steps: int) -> None:
     """Checks that the records of a run of so many steps are complete and its buffer is sound."""
-    assert [(r["step"], r["row"]) for r in lines(run, "rollouts.jsonl")] == [(s, r) for s in range(steps) for r in range(ROWS)]
+    assert [(r["step"], r["row"]) for r in lines(run, "rollouts.jsonl")] == [
+        (s, r) for s in range(steps) for r in range(ROWS)
+    ]
     assert [m["step"] for m in lines(run, "metrics.jsonl")] == list(range(steps))
     with sqlite3.connect(run / "buffer.sqlite") as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -366,25 +431,24 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     started: tuple[subprocess.Popen[str], Path], tmp_path: Path, recipe: Callable[..., Path]
 ) -> None:
     process, run = started
-    wait_for(process, lambda: (run / "checkpoint-6" / "selfplay.json").is_file())
+    wait_for(process, lambda: (run / "checkpoint-4" / "selfplay.json").is_file())
     process.send_signal(signal.SIGKILL)
     assert process.wait(20) == -signal.SIGKILL
     assert not (run / "evaluation.json").exists()
     assert train("--resume", run) == 0
-    whole(run, 40)
+    whole(run, STEPS)
     unbroken = tmp_path / "unbroken"
-    assert train("--config", recipe("other.yaml", max_steps=40, eval_tasks=2, save_total_limit=2), "--output_dir", unbroken) == 0
+    assert train("--config", recipe("other.yaml", **LONG), "--output_dir", unbroken) == 0
     assert same_weights(run / "model", unbroken / "model")
     assert buffer_digest(run) == buffer_digest(unbroken)
     assert (run / "rollouts.jsonl").read_bytes() == (unbroken / "rollouts.jsonl").read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_go_on(started: tuple[subprocess.Popen[str], Path], number: signal.Signals) -> None:
+def test_a_stopped_run_says_how_to_go_on(started: tuple[subprocess.Popen[str], Path]) -> None:
     process, run = started
     wait_for(process, lambda: (run / "metrics.jsonl").is_file() and len(lines(run, "metrics.jsonl")) >= 3)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
@@ -394,17 +458,50 @@ def test_a_stopped_run_says_how_to_go_on(started: tuple[subprocess.Popen[str], P
     stopped = re.search(r"stopped after step (\d+)", out)
     assert stopped
     assert Run(run).last_checkpoint().name == f"checkpoint-{stopped[1]}"
-    assert 3 <= int(stopped[1]) < 40
+    assert 3 <= int(stopped[1]) < STEPS
     assert not (run / "evaluation.json").exists()
     assert cli.main(shlex.split(command[0])[1:]) == 0
-    whole(run, 40)
+    whole(run, STEPS)
 
 
-def test_a_second_interrupt_stops_at_once() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_stops_at_once(number: signal.Signals) -> None:
     interrupt = Interrupt(1)
-    previous = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interrupt.listening():
-        signal.raise_signal(signal.SIGINT)
+    previous = signal.getsignal(number)
+    with interrupt.listening():
+        signal.raise_signal(number)
         assert interrupt.asked
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is previous
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is previous
+
+
+@pytest.mark.parametrize(("every", "stops"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (4, [4])])
+def test_an_interrupt_waits_for_the_end_of_the_round(every: int, stops: list[int]) -> None:
+    interrupt = Interrupt(every)
+    for asked in (False, True):
+        interrupt.asked = asked
+        found = []
+        for step in range(1, 5):
+            control = TrainerControl()
+            interrupt.on_step_end(None, TrainerState(global_step=step), control)
+            assert control.should_save is control.should_training_stop
+            found += [step] if control.should_save else []
+        assert found == (stops if asked else [])
+
+
+@pytest.mark.parametrize("changes", [{"max_steps": 8, "save_steps": 4, "num_iterations": 4}])
+def test_an_interrupted_round_of_several_steps_is_finished_and_resumed(
+    changes: dict[str, Any], tmp_path: Path, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked in the first of the four steps of a round: the checkpoint is the one at its end."""
+    whole_run, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert train("--config", recipe(**changes), "--output_dir", whole_run) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Interrupt, "on_step_begin", lambda self, args, state, control, **rest: setattr(self, "asked", True)
+        )
+        assert train("--config", recipe(**changes), "--output_dir", stopped) == 130
+    assert Run(stopped).last_checkpoint().name == "checkpoint-4"
+    assert train("--resume", stopped) == 0
+    assert same_weights(whole_run / "model", stopped / "model")

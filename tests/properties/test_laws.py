@@ -39,6 +39,9 @@ from azr_env.sources.builtin import BuiltinSource
 from azr_env.types import BLANK, Draft, Example, Mode, Outcome, OutcomeStatus, Rejection, Slot, Status, Task
 from azr_env.verifiers.relation import RelationVerifier
 
+# The independent judge parses near misses too, and CPython warns about some of them.
+pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("DeprecationWarning", "SyntaxWarning")]
+
 keys = st.integers(0, 2**40)
 modes = st.sampled_from(Mode)
 styles = st.sampled_from(Style)

@@ -26,7 +26,7 @@ from azr_env.types import Example, Mode, Status, Task
 from azr_env.verifiers.relation import RelationVerifier
 
 RIGHT = {Mode.DEDUCTION: "7", Mode.ABDUCTION: "3", Mode.INDUCTION: "def f(x): return x + 4"}
-TIMEOUT_S = 5.0
+TIMEOUT_S = 15.0
 
 
 def task(mode: Mode) -> Task:

@@ -205,7 +205,7 @@ def test_a_domain_that_miscounts_is_told_so() -> None:
 
 
 CRASHERS = {
-    "an integer without decimal text": "def f(x): return x + 0x" + "f" * 4000,
+    "an integer without decimal text": "def f(x): return x + 0 * 0x" + "f" * 4000,
     "deep but legal": "def f(x): return " + "-" * 80 + "x",
     "an f-string of f-strings": "def f(x): return f\"{f'{x!r:>{10}}'}\"",
     "a string of surrogates": "def f(x): return '\\ud800' + str(x)",

@@ -56,6 +56,12 @@ def test_neighbouring_seeds_do_not_overlap(prime_domain: PrimeInversionDomain, s
     assert len(ids[0]) == 8
 
 
+def test_keys_do_not_collide() -> None:
+    """Six million exercises: two equal ones among 300 would show that the generator sees a part of the key only."""
+    drawn = BuiltinSource("", PrimeInversionDomain(9973)).draw(Mode.DEDUCTION, np.random.default_rng(0), 300)
+    assert len({(task.program, task.examples[0].input) for task in drawn}) == 300
+
+
 def test_one_at_a_time_is_the_same_as_many(prime_domain: PrimeInversionDomain) -> None:
     source = BuiltinSource("", prime_domain)
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
@@ -107,6 +113,7 @@ def test_unknown_builtin_ids(prime_domain: PrimeInversionDomain, task_id: object
         ("difficulty=-3", "within 1 to 12"),
         ("difficulty=two", "within 1 to 12"),
         ("family=tree", "chain|affine|statements"),
+        ("induction=tree", "chain|affine|statements"),
     ],
 )
 def test_python_settings_that_cannot_work(python_domain: PythonDomain, argument: str, says: str) -> None:

@@ -36,8 +36,8 @@ from azr_agents.tiny.tokenizer import THINK
 PLAIN_WORKED = 0.05
 """Share of plain rows that are worked; on facts it has not seen the base works about three times as often."""
 PLAIN_PRIMES = 0.15
-"""Share of plain inversions whose modulus is a prime of the range. A small one: answers given at once are memorised, and
-a base that knows the facts of its corpus by heart leaves training nothing to find."""
+"""Share of plain inversions whose modulus is a prime of the range. A small one: answers given at once are memorised,
+and a base that knows the facts of its corpus by heart leaves training nothing to find."""
 INDUCTION = 0.25
 """Share of induction among the plain and worked rows."""
 LIMIT = 61

@@ -49,7 +49,7 @@ class Settings:
     seed: int = 0
 
 
-SETTINGS = {"prime_inversion": Settings(), "python": Settings()}
+SETTINGS = {"prime_inversion": Settings(), "python": Settings(steps=4000)}
 
 
 def build_model(settings: Settings, vocabulary: PreTrainedTokenizerFast) -> LlamaForCausalLM:

@@ -34,7 +34,8 @@ def draft(mode: Mode, rng: np.random.Generator, settings: Mapping[str, str], inp
     types = _types(settings.get("types", "+".join(TYPES)))
     low, high = _range(settings.get("difficulty", "2-4"))
     usual = _family(settings.get("family", "chain"))
-    family = _family(settings.get("induction", usual)) if mode is Mode.INDUCTION else usual
+    of_induction = _family(settings.get("induction", usual))
+    family = of_induction if mode is Mode.INDUCTION else usual
     program = random_program(
         rng,
         types=types,

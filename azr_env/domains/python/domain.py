@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -44,13 +45,13 @@ class PythonDomain:
 
     Args:
         executor: runs programs; a name, or an object that may be shared.
-        limits: bounds on one program run.
+        limits: bounds on one program run; a mapping of their names to values will do.
         equality: ``strict`` or ``python``, see :data:`azr_env.values.Equality`.
         induction_inputs: inputs of an induction task, at least 2; the first half is shown (paper: 10).
 
     Raises:
         UnknownNameError: no executor of that name.
-        SettingError: ``induction_inputs`` under 2, or an unknown equality.
+        SettingError: ``induction_inputs`` under 2, an unknown equality, or an unknown limit.
     """
 
     name = "python"
@@ -59,7 +60,7 @@ class PythonDomain:
     def __init__(
         self,
         executor: str | Executor = "zygote",
-        limits: Limits = Limits(),
+        limits: Limits | Mapping[str, float] = Limits(),
         equality: values.Equality = "strict",
         induction_inputs: int = 10,
     ) -> None:
@@ -67,7 +68,7 @@ class PythonDomain:
             raise SettingError(f"induction_inputs={induction_inputs!r}; it is a whole number from 2 to 64")
         values.equal(0, 0, equality)
         self.executor = registry.executor(executor)
-        self.limits = limits
+        self.limits = limits = _limits(limits)
         self.equality = equality
         self.induction_inputs = (induction_inputs, induction_inputs // 2)
         inputs, shown = self.induction_inputs
@@ -246,6 +247,16 @@ class PythonDomain:
 
 def _call(arguments: tuple[object, ...]) -> str:
     return values.encode(arguments, ordered=True)
+
+
+def _limits(limits: Limits | Mapping[str, float]) -> Limits:
+    if isinstance(limits, Limits):
+        return limits
+    names = [field.name for field in dataclasses.fields(Limits)]
+    unknown = sorted(set(limits) - set(names))
+    if unknown:
+        raise SettingError(f"limits: {unknown[0]!r} is unknown; there are {', '.join(names)}")
+    return Limits(**limits)  # type: ignore[arg-type]
 
 
 def _bad_key(exc: ValueFormatError) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,28 @@ from strategies import wild_text
 
 from azr_env import values
 from azr_env.domains.python import PythonDomain, admission
+from azr_env.errors import SettingError
 from azr_env.executors.scripted import ScriptedExecutor
-from azr_env.types import BLANK, Draft, Example, Mode, Outcome, OutcomeStatus, Rejection, Slot, Status, Task, Verdict
+from azr_env.protocols import Executor
+from azr_env.sources.stored import cruxeval
+from azr_env.types import (
+    BLANK,
+    Draft,
+    Example,
+    Limits,
+    Mode,
+    Outcome,
+    OutcomeStatus,
+    Rejection,
+    Slot,
+    Status,
+    Task,
+    Verdict,
+)
 from azr_env.verifiers.relation import RelationVerifier, claim
 
-AZR_TASKS = Path(__file__).parents[4] / "shared" / "data" / "azr_tasks_3b_coder.jsonl"
+DATA = Path(__file__).parents[4] / "shared" / "data"
+AZR_TASKS, CRUXEVAL = DATA / "azr_tasks_3b_coder.jsonl", DATA / "cruxeval.jsonl"
 CANON = {text: values.encode(values.parse_arguments(text)) for text in ("1", "2", "3", "4")}
 
 
@@ -320,6 +338,20 @@ def test_a_normal_form_is_its_own(program: str) -> None:
     assert admission.normalise(admission.normalise(program)) == admission.normalise(program)
 
 
+@pytest.mark.skipif(not CRUXEVAL.is_file(), reason=f"{CRUXEVAL} is absent")
+def test_normal_forms_compute_the_same(python_domain: PythonDomain) -> None:
+    """Renaming that changed what a program does would make one task of two."""
+    tasks = cruxeval(str(CRUXEVAL), python_domain).tasks(Mode.ABDUCTION)[::4]
+    renamed = [replace(of, program=admission.normalise(of.program)) for of in tasks]
+    assert sum(one.program != other.program for one, other in zip(tasks, renamed, strict=True)) > 150
+    verdicts = RelationVerifier(python_domain).verify([(of, of.examples[0].input) for of in renamed])
+    assert {item.status for item in verdicts} == {
+        Status.CORRECT,
+        Status.REJECTED,
+    }  # rejected: inputs that are no values
+    assert sum(item.status is Status.REJECTED for item in verdicts) < 6
+
+
 def test_identity_knows_mode_inputs_and_their_number(python_domain: PythonDomain) -> None:
     base = task(Mode.DEDUCTION, "def f(a): return a", ("1", "1"))
     same = task(Mode.DEDUCTION, "def f(b):  return b", ("1", "1"))
@@ -376,3 +408,9 @@ def test_claims_of_both_kinds_in_one_batch_stand_in_order(python_domain: PythonD
     assert [str(item.status) for item in python_domain.holds([claim(*pair) for pair in asked])] == [
         "correct", "correct", "incorrect", "correct", "incorrect", "incorrect", "rejected",
     ]  # fmt: skip
+
+
+def test_limits_may_be_a_plain_mapping(executor: Executor) -> None:
+    assert PythonDomain(executor, {"timeout_s": 2.5}).limits == Limits(timeout_s=2.5)
+    with pytest.raises(SettingError, match=r"'seconds'.*timeout_s, memory_mib, output_kib"):
+        PythonDomain(executor, {"seconds": 2})
