@@ -199,7 +199,7 @@ def test_advantages_are_trls_own_where_a_cell_is_a_group(make: Make, share: floa
     ours = [r.advantage for rollouts in bench.rounds for r in rollouts]
     assert len(ours) == len(trls) == 3 * ROWS
     assert max(abs(a - b) for a, b in zip(ours, trls, strict=True)) < 1e-5
-    assert sum(a != 0 for a in ours) > 20
+    assert sum(a != 0 for a in ours) > 5
     if share == 1.0:  # nobody tries a proposal
         assert any(r.reward is None for rollouts in bench.rounds for r in rollouts)
 

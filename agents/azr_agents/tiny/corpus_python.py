@@ -133,8 +133,8 @@ class Python:
         mode = pick(rng, ("deduction", "abduction", "induction"))
         while True:
             if mode == "induction":
-                program, _, xs, _ = affine_task(rng)
-                row = Row(inputs_prompt(program.source), "\ninput:".join(f" {x}" for x in xs))
+                program, _, _, _ = affine_task(rng)
+                row = Row(inputs_prompt(program.source), "\ninput:".join(f" {x}" for x in spread_inputs(rng)))
             else:
                 reference = chain_task(rng, int(rng.integers(*ASKED_DEPTHS, endpoint=True)))
                 program, x, _ = chain_task(rng, int(rng.integers(*ASKED_DEPTHS, endpoint=True)))
@@ -190,6 +190,15 @@ def chain_task(rng: np.random.Generator, depth: int) -> tuple[Program, int, int]
         reached = traces.integers(program.steps or (), x)
         if all(value in RANGE for value in reached):
             return program, x, reached[-1]
+
+
+def spread_inputs(rng: np.random.Generator) -> list[int]:
+    """`SHOWN + HIDDEN` different inputs, each three after the last on a circle.
+
+    A base of this size does not learn to avoid repeats among inputs in random order.
+    """
+    start = int(rng.integers(len(INPUTS)))
+    return [INPUTS[(start + 3 * i) % len(INPUTS)] for i in range(SHOWN + HIDDEN)]
 
 
 def affine_task(rng: np.random.Generator) -> tuple[Program, Step | None, list[int], list[int]]:
