@@ -48,7 +48,8 @@ def follow(steps: Sequence[Step], x: int) -> str:
 def preimages(step: Step, value: int) -> list[int]:
     """Some integers that the step takes to `value`, simplest first; empty when there are none."""
     c = step.constant
-    assert isinstance(c, int)
+    if not isinstance(c, int):
+        raise TypeError(f"step {step} has no integer constant, so it has no inverse here")
     match step.kind:
         case "+":
             return [value - c]
