@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azr_agents import cli
+from azr_agents import cli, launch
 from azr_agents.config import RunConfig, SelfPlayConfig, options
 from azr_agents.launch import _parse
 from trl import GRPOConfig
@@ -105,6 +105,17 @@ sys.exit(main(["train"]))
     assert shown.returncode == 2, shown.stderr
     says(shown.stderr, "'torch'", "pip install", "[train]")
     assert "Traceback" not in shown.stderr
+
+
+def test_an_interrupt_outside_of_training_ends_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "run", interrupted)
+    assert cli.main(["train"]) == 130
+    assert capsys.readouterr().err == "azr: stopped\n"
 
 
 # Names
