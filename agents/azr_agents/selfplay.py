@@ -218,7 +218,7 @@ class SelfPlay:
 
     def _seed_drafts(self, number: int) -> None:
         drafts = [draft for mode in self.modes for draft in self.domain.seeds(mode)]
-        tasks = [task for task in self.domain.admit(drafts) if isinstance(task, Task)]
+        tasks = [task for task in self.domain.admit(drafts) if isinstance(task, Task) and not self.excluded(task)]
         self._keep(number, tasks)
 
     def _propose(self, number: int, rows: Sequence[Row], generate: Generate) -> list[Rollout]:

@@ -45,12 +45,17 @@ from azr_env import registry
 from azr_env.buffer import TaskBuffer
 from azr_env.errors import SettingError
 from azr_env.parsing import Style
+from azr_env.prompts import gives_program, proposer_prompt
 from azr_env.protocols import Domain, Verifier
-from azr_env.types import Task
+from azr_env.types import Mode, Task
 
 EVALUATION_SEED = 20_250_503
 SEED_ROUNDS = 40
 """Most rounds of proposals before training."""
+
+
+Sets = dict[str, list[Task]]
+"""Evaluation tasks by the name of the set."""
 
 
 @dataclass
@@ -66,6 +71,7 @@ class Setup:
     verifier: Verifier
     style: Style
     room: int
+    sets: Sets
 
     def fits(self, prompt: str) -> bool:
         """Whether the model has room for the prompt and a completion."""
@@ -101,10 +107,30 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
         raise SettingError(
             f"the tokenizer of {config.model!r} has neither a padding nor an end token; set one and save it"
         )
-    if config.eval_tasks:
-        registry.source(config.tasks, domain)
+    if Path(model).is_dir() and not [*Path(model).glob("*.safetensors"), *Path(model).glob("*.bin")]:
+        raise SettingError(f"model={config.model!r} has no weights: no *.safetensors and no *.bin in that folder")
+    if args.max_steps < 1:
+        raise SettingError(f"max_steps={args.max_steps}; give the number of optimiser steps, 1 or more")
     verifier = registry.verifier("relation", domain)
-    return Setup(config, play, args, model, tokenizer, domain, verifier, Style(config.style), room)
+    sets = _evaluation_sets(config, domain)
+    setup = Setup(config, play, args, model, tokenizer, domain, verifier, Style(config.style), room, sets)
+    _check_room(setup)
+    return setup
+
+
+def _check_room(setup: Setup) -> None:
+    """Refuses a model whose context is too short for the shortest prompts of the style."""
+    for mode in Mode:
+        for draft in setup.domain.seeds(mode):
+            program = draft.program if gives_program(setup.domain, mode) else None
+            prompt = proposer_prompt(setup.domain, mode, [], setup.style, program)
+            if not setup.fits(prompt):
+                raise SettingError(
+                    f"a {mode} proposer's prompt in {setup.style} style has {len(encode(setup.tokenizer, prompt))} "
+                    f"tokens without references, and max_completion_length={setup.args.max_completion_length}; the "
+                    f"model has room for {setup.room} together. Use the compact style, a smaller "
+                    "max_completion_length, or another model."
+                )
 
 
 def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) -> dict[str, Any]:
@@ -118,7 +144,7 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
     """
     args = setup.args
     args.output_dir = str(run.path)
-    sets = _evaluation_sets(setup)
+    sets = setup.sets
     selfplay = _selfplay(setup, run)
     progress = Progress(console, max(1, int(args.logging_steps) // round_steps(args)))
     interrupt = Interrupt(round_steps(args))
@@ -213,8 +239,6 @@ def _go_on(run: Run, trainer: SelfPlayTrainer, sets: Sets, resume: Path, console
     return _restored(run.read("base.json"), sets)
 
 
-Sets = dict[str, list[Task]]
-"""Evaluation tasks by the name of the set."""
 Results = dict[str, dict[str, Result]]
 """Results by the name of the set and by decoding, ``sampled`` or ``greedy``."""
 
@@ -224,19 +248,19 @@ TITLES = {
 }
 
 
-def _evaluation_sets(setup: Setup) -> Sets:
+def _evaluation_sets(config: RunConfig, domain: Domain) -> Sets:
     """In-domain and held-out tasks; both stay the same for every seed of training."""
-    per_mode = setup.config.eval_tasks
+    per_mode = config.eval_tasks
     if not per_mode:
         return {}
-    source = registry.source(setup.config.tasks, setup.domain)
+    source = registry.source(config.tasks, domain)
 
     def held(task: Task) -> bool:
-        return is_heldout(setup.domain, task)
+        return is_heldout(domain, task)
 
     return {
-        "in_domain": pick_tasks(setup.domain, source, lambda task: not held(task), per_mode, EVALUATION_SEED),
-        "heldout": pick_tasks(setup.domain, source, held, per_mode, EVALUATION_SEED),
+        "in_domain": pick_tasks(domain, source, lambda task: not held(task), per_mode, EVALUATION_SEED),
+        "heldout": pick_tasks(domain, source, held, per_mode, EVALUATION_SEED),
     }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azr_agents import cli, launch
+from azr_agents import cli, launch, tiny
 from azr_agents.config import RunConfig, SelfPlayConfig, options
 from azr_agents.launch import _parse
 from trl import GRPOConfig
@@ -388,3 +388,22 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     assert isinstance(args, GRPOConfig)
     check_arithmetic(args, round_rows(play), int(os.environ.get("WORLD_SIZE", "1")))
     assert path.stem in ("default", f"embedded-{config.domain}")
+
+
+def test_a_style_that_the_model_has_no_room_for(refused: Refused) -> None:
+    says(refused("train", "--style", "paper"), "paper style", "room for 512", "compact")
+
+
+def test_no_number_of_steps(refused: Refused) -> None:
+    says(refused("train", "--max_steps=-1"), "max_steps=-1", "1 or more")
+
+
+def test_a_model_folder_without_weights(refused: Refused, tmp_path: Path) -> None:
+    shutil.copytree(tiny.path("prime_inversion"), tmp_path / "empty", ignore=shutil.ignore_patterns("*.safetensors"))
+    says(refused("train", "--model", tmp_path / "empty"), "has no weights", "*.safetensors")
+
+
+def test_a_task_file_that_lacks_a_mode_is_refused_before_the_run_begins(refused: Refused, tmp_path: Path) -> None:
+    row = {"mode": "deduction", "program": "7", "examples": [["3", "5"]]}
+    (tmp_path / "tasks.jsonl").write_text(json.dumps(row) + "\n")
+    says(refused("train", "--tasks", f"jsonl:{tmp_path / 'tasks.jsonl'}"), "has no abduction task", "deduction")
