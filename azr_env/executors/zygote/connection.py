@@ -42,8 +42,9 @@ def unavailable(layer: str, reason: str) -> ExecutorUnavailableError:
     hint = _HINTS.get(layer, "give the process the rights that the layer needs")
     return ExecutorUnavailableError(
         f"executor level 'zygote' cannot start: isolation layer {layer!r} is missing here ({reason}). Programs that a "
-        f"model wrote are not run without it, and nothing weaker is chosen silently. Ways out: {hint}; or choose "
-        f"another executor by name, for example executor='monty' (an interpreter that needs no kernel support)."
+        f"model wrote are not run without it, and nothing weaker is chosen silently. Ways out: {hint}; or use "
+        f"domain='prime_inversion', which runs no programs; or pass an executor of another package or your own as "
+        f"executor=... (azr_env.protocols.Executor says what it needs)."
     )
 
 
