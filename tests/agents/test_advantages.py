@@ -9,9 +9,10 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from azr_agents.advantages import ADVANTAGES, EPSILON, trr, trr_tokens
 from hypothesis import given
 from hypothesis import strategies as st
+
+from azr_agents.advantages import ADVANTAGES, EPSILON, trr, trr_tokens
 
 rewards = st.one_of(st.none(), st.sampled_from([-1.0, -0.5, 0.0, 0.25, 0.875, 1.0]))
 rows = st.lists(st.tuples(rewards, st.sampled_from("abc"), st.integers(1, 40)), min_size=1, max_size=30)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trl import GRPOConfig
+
 from azr_agents import cli, launch, tiny
 from azr_agents.config import RunConfig, SelfPlayConfig, options
 from azr_agents.launch import _parse
-from trl import GRPOConfig
-
 from azr_env.errors import SettingError
 
 Recipe = Callable[..., Path]

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from azr_agents.evaluate import Result, accuracy, evaluate, gain, interval, pick_tasks, summary
-from azr_agents.heldout import is_heldout
-from azr_agents.policy import ScriptedPolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from azr_agents.evaluate import Result, accuracy, evaluate, gain, interval, pick_tasks, summary
+from azr_agents.heldout import is_heldout
+from azr_agents.policy import ScriptedPolicy
 from azr_env import registry
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import primes

@@ -8,10 +8,10 @@ import sys
 from collections import Counter
 
 import pytest
-from azr_agents.heldout import WHOLE_PRIMES, bucket, is_heldout, part
 from hypothesis import given
 from hypothesis import strategies as st
 
+from azr_agents.heldout import WHOLE_PRIMES, bucket, is_heldout, part
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import moduli, primes
 from azr_env.domains.python import PythonDomain

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from azr_agents.policy import ScriptedPolicy, TransformersPolicy, encode
 
+from azr_agents.policy import ScriptedPolicy, TransformersPolicy, encode
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.parsing import Style
 from azr_env.prompts import solver_prompt

@@ -6,11 +6,11 @@ import io
 
 import numpy as np
 import pytest
-from azr_agents.evaluate import Result
-from azr_agents.progress import Progress, table
 from rich.console import Console
 from transformers import TrainerControl, TrainerState
 
+from azr_agents.evaluate import Result
+from azr_agents.progress import Progress, table
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.types import Mode
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azr_agents.run import SCHEMA_VERSION, Run, versions
 from hypothesis import given
 from hypothesis import strategies as st
 
+from azr_agents.run import SCHEMA_VERSION, Run, versions
 from azr_env.errors import SettingError
 
 json_values = st.recursive(

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from azr_agents.heldout import is_heldout
-from azr_agents.selfplay import Completion, Rollout, Row, SelfPlay, Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azr_agents.heldout import is_heldout
+from azr_agents.selfplay import Completion, Rollout, Row, SelfPlay, Settings
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import primes

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig, GRPOTrainer
+
 from azr_agents.advantages import ADVANTAGES
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import encode
 from azr_agents.selfplay import Completion, Rollout, SelfPlay, Settings
 from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, check_trl, round_steps
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer
-
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.errors import SettingError

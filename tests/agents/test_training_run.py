@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState
+
 from azr_agents import cli, tiny
 from azr_agents.advantages import ADVANTAGES
 from azr_agents.heldout import is_heldout
@@ -28,8 +30,6 @@ from azr_agents.policy import TransformersPolicy
 from azr_agents.run import Run
 from azr_agents.selfplay import Settings
 from azr_agents.train import Interrupt, _selfplay, prepare
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerControl, TrainerState
-
 from azr_env import registry
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain

@@ -8,14 +8,14 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from azr_agents import tiny
 from azr_agents.heldout import is_heldout, part
 from azr_agents.tiny.corpus_prime_inversion import LIMIT, PrimeInversion
 from azr_agents.tiny.corpus_python import Python
 from azr_agents.tiny.rows import Row
 from azr_agents.tiny.tokenizer import THINK
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import primes
 from azr_env.domains.python.admission import normalise

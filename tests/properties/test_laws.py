@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from answer_attacks import PROGRAMS, VALUES
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import edited, plain_values, wild_text
 
+from answer_attacks import PROGRAMS, VALUES
 from azr_env import prompts, rewards, values
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
@@ -38,6 +37,7 @@ from azr_env.protocols import Domain
 from azr_env.sources.builtin import BuiltinSource
 from azr_env.types import BLANK, Draft, Example, Mode, Outcome, OutcomeStatus, Rejection, Slot, Status, Task
 from azr_env.verifiers.relation import RelationVerifier
+from strategies import edited, plain_values, wild_text
 
 # The independent judge parses near misses too, and CPython warns about some of them.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("DeprecationWarning", "SyntaxWarning")]

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from answer_attacks import PROGRAMS, VALUES, with_canary
 
+from answer_attacks import PROGRAMS, VALUES, with_canary
 from azr_env import prompts
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import wild_text
 
 from azr_env import prompts, rewards
 from azr_env.domains.prime_inversion import PrimeInversionDomain
@@ -18,6 +17,7 @@ from azr_env.parsing import Style
 from azr_env.proposals import Proposed, admit
 from azr_env.protocols import Domain
 from azr_env.types import Draft, Example, Mode, Rejection, Task
+from strategies import wild_text
 
 PROGRAM = "def f(x):\n    return x * 2"
 INPUTS = ("1", "'ab'", "[0]", "(1, 2)")

@@ -10,14 +10,14 @@ import itertools
 import math
 
 import pytest
-from answer_attacks import VALUES
-from cost import lines_run
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import edited, literals, plain_values, wild_text
 
+from answer_attacks import VALUES
 from azr_env import values, wire
 from azr_env.errors import SettingError, ValueFormatError
+from cost import lines_run
+from strategies import edited, literals, plain_values, wild_text
 
 NAN = float("nan")
 

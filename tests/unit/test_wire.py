@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from hypothesis import given
-from strategies import plain_values, wild_text
 
 from azr_env import wire
+from strategies import plain_values, wild_text
 
 FORMS: list[tuple[object, str]] = [
     (None, "N"),

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import wild_text
 
 from azr_env import values
 from azr_env.domains.python import PythonDomain, admission
@@ -32,6 +31,7 @@ from azr_env.types import (
     Verdict,
 )
 from azr_env.verifiers.relation import RelationVerifier, claim
+from strategies import wild_text
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 AZR_TASKS, CRUXEVAL = DATA / "azr_tasks_3b_coder.jsonl", DATA / "cruxeval.jsonl"

@@ -18,7 +18,6 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import wild_text
 
 import azr_env
 from azr_env import prompts
@@ -30,6 +29,7 @@ from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.parsing import Style
 from azr_env.sources.stored import ListSource, write_jsonl
 from azr_env.types import Example, Mode, Status, Task, Verdict
+from strategies import wild_text
 
 IDS = {mode: f"AZR-{mode.capitalize()}-v0" for mode in Mode}
 CELLS = [(mode, domain, style) for mode in Mode for domain in ("python", "prime_inversion") for style in Style]

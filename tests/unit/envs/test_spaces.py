@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from gymnasium.vector.utils import create_empty_array, create_shared_memory
 from hypothesis import given
-from strategies import wild_text
 
 from azr_env.envs.spaces import AnyText
+from strategies import wild_text
 
 SPACE = AnyText(100)
 
