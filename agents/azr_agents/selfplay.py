@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the policy wrote for one prompt, with the token ids that trained it will be."""
+    """What the policy wrote for one prompt, with the token ids that training uses."""
 
     text: str
     prompt_ids: list[int]

@@ -43,7 +43,6 @@ INDUCTION = 0.25
 LIMIT = 61
 WIDEST = 73
 """The largest modulus in the corpus; those above `LIMIT` only add material."""
-HELDOUT_PRIMES = (53, 83)
 
 
 def is_prime(n: int) -> bool:
@@ -57,8 +56,6 @@ PRIMES = tuple(n for n in range(3, WIDEST + 1) if is_prime(n))
 def part(p: int, x: int) -> heldout.Part:
     """The part of the fact that x is invertible modulo the prime p, from either side."""
     y = pow(x, -1, p)
-    if p in HELDOUT_PRIMES:
-        return "heldout"
     return heldout.part(f"{p}:{min(x, y)}:{max(x, y)}")
 
 
@@ -146,7 +143,7 @@ class PrimeInversion:
         self._tasks = {
             p: [x for x in range(1, p) if part(p, x) != "heldout"]
             for p in PRIMES
-            if p <= LIMIT and p not in HELDOUT_PRIMES
+            if p <= LIMIT and p not in heldout.WHOLE_PRIMES
         }
 
     @staticmethod
