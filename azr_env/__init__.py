@@ -16,9 +16,16 @@ __version__: Final = "0.1.0"
 __all__ = ["Example", "Limits", "Mode", "Role", "Slot", "Status", "Task", "Verdict", "__version__"]
 
 for _mode in Mode:
-    gym.register(
-        id=f"AZR-{_mode.capitalize()}-v0",
-        entry_point="azr_env.envs.solve:SolveEnv",
-        kwargs={"mode": str(_mode)},
-    )
-del _mode
+    for _id, _module, _class in (("", "solve", "Solve"), ("-Propose", "propose", "Propose")):
+        gym.register(
+            id=f"AZR-{_mode.capitalize()}{_id}-v0",
+            entry_point=f"azr_env.envs.{_module}:{_class}Env",
+            vector_entry_point=f"azr_env.envs.{_module}:{_class}VectorEnv",
+            kwargs={"mode": str(_mode)},
+        )
+gym.register(
+    id="AZR-SelfPlay-v0",
+    entry_point="azr_env.envs.selfplay:SelfPlayEnv",
+    vector_entry_point="azr_env.envs.selfplay:SelfPlayVectorEnv",
+)
+del _mode, _id, _module, _class

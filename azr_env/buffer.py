@@ -164,11 +164,7 @@ class TaskBuffer:
             raise SettingError("add() belongs inside `with buffer.step(n):`, one transaction per training step")
         added = []
         for task, identity in items:
-            known = self._db.execute(
-                "SELECT 1 FROM tasks WHERE mode = ? AND identity = ? AND evicted IS NULL",
-                (task.mode, _digest(identity)),
-            ).fetchone()
-            if known is None and self._insert(task, _digest(identity), rng):
+            if not self.has(task.mode, identity) and self._insert(task, _digest(identity), rng):
                 added.append(task)
         return added
 
@@ -237,6 +233,11 @@ class TaskBuffer:
         if row is None:
             raise UnknownNameError(f"buffer {self.path} has no task {task_id!r}")
         return _task(row)
+
+    def has(self, mode: Mode, identity: str) -> bool:
+        """Whether a live task of the mode has that identity."""
+        query = "SELECT 1 FROM tasks WHERE mode = ? AND identity = ? AND evicted IS NULL"
+        return self._db.execute(query, (mode, _digest(identity))).fetchone() is not None
 
     def sizes(self) -> dict[str, int]:
         """Live tasks per mode; modes without one are left out."""

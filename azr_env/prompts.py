@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from azr_env.parsing import MESSAGE, Style
 from azr_env.protocols import Domain
-from azr_env.types import BLANK, Example, Mode, Role, Slot, Task
+from azr_env.types import BLANK, Example, Mode, Role, Slot, Status, Task, Verdict
 
 _GIVEN = {
     Mode.DEDUCTION: (Slot.PROGRAM, Slot.INPUT),
     Mode.ABDUCTION: (Slot.PROGRAM, Slot.OUTPUT),
 }
+MAX_TOLD = 2_000
+"""Characters of an earlier answer, and of the reason it was refused, that a second attempt is shown."""
 _FRAME = "First think inside <think> </think>, then give the answer inside <answer> </answer>."
 
 
@@ -56,6 +58,28 @@ def solver_prompt(domain: Domain, task: Task, style: Style = Style.PAPER) -> str
         blocks.append(_fence(MESSAGE, message))
     ask = f"{_FRAME} The answer holds one fenced block:\n{_fence(domain.fences[blank], '...')}"
     return "\n\n".join([domain.instructions[task.mode], *blocks, ask])
+
+
+def retry_prompt(domain: Domain, task: Task, past: Sequence[tuple[str, Verdict]], style: Style = Style.PAPER) -> str:
+    """What the solver of ``task`` reads after wrong answers: the task again, each answer, and what became of it.
+
+    The verdict's reason is shown where it can only say what the answer itself did. A wrong program (induction) ran on
+    hidden inputs, and could make any reason repeat them: there the status alone is told.
+    """
+    prompt = solver_prompt(domain, task, style)
+    told = []
+    for number, (answer, verdict) in enumerate(past, 1):
+        unseen = verdict.status in (Status.MALFORMED, Status.REJECTED)
+        reason = verdict.reason if unseen or task.mode is not Mode.INDUCTION else ""
+        words = f"Attempt {number}: {verdict.status}" + (f": {_cut(reason)}" if reason else "")
+        told.append((words, _cut(answer)))
+    if style == Style.COMPACT:
+        head, _, ask = prompt.rpartition("\n")
+        lines = [_line(words, answer) if answer else words for words, answer in told]
+        return "\n".join([head, *lines, ask])
+    fence = domain.fences[BLANK[task.mode]]
+    blocks = [f"{words}\n{_fence(fence, answer)}" if answer else words for words, answer in told]
+    return "\n\n".join([prompt, *blocks, "Give another answer, in the same form."])
 
 
 def proposer_prompt(
@@ -114,6 +138,10 @@ def proposal_of(
 def label(mode: Mode, role: Role) -> str:
     """Name of a cell, as metrics and records write it."""
     return f"{role}/{mode}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}..."
 
 
 def _thought(thought: str, text: str) -> str:

@@ -108,8 +108,10 @@ class Verifier(Protocol):
 class TaskSource(Protocol):
     """Where tasks come from."""
 
-    def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
-        """``n`` tasks of the mode, drawn with ``rng`` alone.
+    def draw(self, mode: Mode, rngs: Sequence[np.random.Generator]) -> list[Task]:
+        """One task of the mode per generator, drawn with that generator alone and in order.
+
+        So a batch draws what its members would have drawn one by one, and ``[rng] * n`` gives ``n`` tasks.
 
         Raises:
             SettingError: the source has no task of the mode.
@@ -129,6 +131,9 @@ class TaskSource(Protocol):
 class Policy(Protocol):
     """Something that completes prompts: a language model, a server, or a scripted double."""
 
-    def complete(self, prompts: Sequence[str], max_new_tokens: int, seed: int) -> list[str]:
-        """One completion per prompt."""
+    def complete(self, prompts: Sequence[str], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+        """One completion per prompt; there is one seed per prompt, and equal calls give equal texts.
+
+        A policy that samples a whole batch from one stream may use the first seed for all.
+        """
         ...

@@ -13,15 +13,16 @@ from threading import Lock
 from typing import Any, Literal, cast
 
 from azr_env.errors import DuplicateNameError, SettingError, UnknownNameError
-from azr_env.protocols import Domain, Executor, TaskSource, Verifier
+from azr_env.protocols import Domain, Executor, Policy, TaskSource, Verifier
 
-Kind = Literal["domain", "verifier", "executor", "source"]
+Kind = Literal["domain", "verifier", "executor", "source", "policy"]
 
 GROUPS: dict[str, str] = {
     "domain": "azr_env.domains",
     "verifier": "azr_env.verifiers",
     "executor": "azr_env.executors",
     "source": "azr_env.tasks",
+    "policy": "azr_env.policies",
 }
 """Entry-point group of each kind. What an entry point names is called as
 
@@ -29,6 +30,7 @@ GROUPS: dict[str, str] = {
 * verifier: ``factory(domain) -> Verifier``
 * executor: ``factory(**options) -> Executor``
 * source: ``factory(argument, domain) -> TaskSource``, ``argument`` being the text behind the colon
+* policy: ``factory(argument) -> Policy``, likewise
 """
 
 _shared: dict[str, Executor] = {}
@@ -92,6 +94,14 @@ def source(spec: str | TaskSource, domain: Domain) -> TaskSource:
         return spec
     name, _, argument = spec.partition(":")
     return cast(TaskSource, factory("source", name)(argument, domain))
+
+
+def policy(spec: str | Policy) -> Policy:
+    """The policy itself, or the one that ``NAME`` or ``NAME:ARGUMENT`` gives."""
+    if not isinstance(spec, str):
+        return spec
+    name, _, argument = spec.partition(":")
+    return cast(Policy, factory("policy", name)(argument))
 
 
 def executor(spec: str | Executor) -> Executor:

@@ -62,7 +62,8 @@ def evaluate(
 ) -> Result:
     """Asks for ``samples`` answers to each task and grades them all in one batch."""
     prompts = [solver_prompt(domain, task, style) for task in tasks]
-    completions = policy.complete([p for p in prompts for _ in range(samples)], max_new_tokens, seed)
+    repeated = [prompt for prompt in prompts for _ in range(samples)]
+    completions = policy.complete(repeated, max_new_tokens, range(seed, seed + len(repeated)))
     attempts = [(task, completions[k * samples + s]) for k, task in enumerate(tasks) for s in range(samples)]
     grades = grade(domain, verifier, attempts, style)
     correct = [np.nan if g.reward is None else float(g.verdict.status is Status.CORRECT) for g in grades]
@@ -122,7 +123,7 @@ def pick_tasks(
         idle = 0
         while len(found) < per_mode and idle < 8:
             size = len(found)
-            for task in source.draw(mode, rng, max(64, 2 * per_mode)):
+            for task in source.draw(mode, [rng] * max(64, 2 * per_mode)):
                 if keep(task):
                     found.setdefault(domain.identity(task), task)
             idle = idle + 1 if len(found) == size else 0

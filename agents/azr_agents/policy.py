@@ -33,8 +33,11 @@ class TransformersPolicy:
         self.temperature = temperature
         self.batch_size = batch_size
 
-    def complete(self, prompts: Sequence[str], max_new_tokens: int, seed: int) -> list[str]:
-        """One completion per prompt, the same for equal seeds; torch's own random state is left as it was."""
+    def complete(self, prompts: Sequence[str], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+        """One completion per prompt; torch's own random state is left as it was.
+
+        The whole batch is sampled from one stream, seeded by the first seed.
+        """
         ids = [encode(self.tokenizer, prompt) for prompt in prompts]
         order = sorted(range(len(ids)), key=lambda k: len(ids[k]))
         texts = [""] * len(ids)
@@ -42,7 +45,7 @@ class TransformersPolicy:
         self.model.eval()
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.no_grad():
-            torch.manual_seed(seed)
+            torch.manual_seed(seeds[0] if seeds else 0)
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
                 for row, text in zip(rows, self._generate([ids[k] for k in rows], max_new_tokens), strict=True):
@@ -77,6 +80,6 @@ class ScriptedPolicy:
     def __init__(self, complete: Callable[[str, int], str]) -> None:
         self._complete = complete
 
-    def complete(self, prompts: Sequence[str], max_new_tokens: int, seed: int) -> list[str]:
+    def complete(self, prompts: Sequence[str], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
         """One completion per prompt; ``max_new_tokens`` is not used."""
-        return [self._complete(prompt, seed + place) for place, prompt in enumerate(prompts)]
+        return [self._complete(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]

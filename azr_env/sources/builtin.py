@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from azr_env.errors import AzrError, SettingError, UnknownNameError
@@ -28,9 +30,9 @@ class BuiltinSource:
         self._settings = _settings(argument)
         domain.generate(Mode.DEDUCTION, np.random.default_rng(0), self._settings)
 
-    def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
-        """``n`` tasks whose keys are drawn with ``rng``; one call of the executor a round of retries."""
-        return self._make(mode, [int(key) for key in rng.integers(2**63, size=n)])
+    def draw(self, mode: Mode, rngs: Sequence[np.random.Generator]) -> list[Task]:
+        """Tasks whose keys are drawn with ``rngs``; one call of the executor a round of retries."""
+        return self._make(mode, [int(rng.integers(2**63)) for rng in rngs])
 
     def get(self, task_id: str) -> Task:
         """The task of an id that :meth:`draw` gave, under the same settings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ class BufferSource:
         self._buffer = TaskBuffer(path, read_only=True)
         self._domain = domain
 
-    def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
+    def draw(self, mode: Mode, rngs: Sequence[np.random.Generator]) -> list[Task]:
         """Uniform over the live tasks of the mode."""
-        return [self._ours(task) for task in self._buffer.sample(mode, rng, n)]
+        return [self._ours(task) for rng in rngs for task in self._buffer.sample(mode, rng, 1)]
 
     def get(self, task_id: str) -> Task:
         """The task of that id, evicted or not."""
@@ -61,12 +61,12 @@ class ListSource:
             self._by_id[task.id] = task
             self._by_mode.setdefault(task.mode, []).append(task)
 
-    def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
+    def draw(self, mode: Mode, rngs: Sequence[np.random.Generator]) -> list[Task]:
         """Uniform over the tasks of the mode."""
         tasks = self._by_mode.get(mode, [])
         if not tasks:
             raise SettingError(f"{self._name} has no {mode} task; it has {', '.join(sorted(self._by_mode)) or 'none'}")
-        return [tasks[int(k)] for k in rng.integers(len(tasks), size=n)]
+        return [tasks[int(rng.integers(len(tasks)))] for rng in rngs]
 
     def get(self, task_id: str) -> Task:
         """The task of that id."""

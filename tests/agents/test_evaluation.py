@@ -242,9 +242,9 @@ class Slow:
     def __init__(self, patience: int) -> None:
         self._left = patience
 
-    def draw(self, mode: Mode, rng: np.random.Generator, n: int) -> list[Task]:
+    def draw(self, mode: Mode, rngs: Sequence[np.random.Generator]) -> list[Task]:
         self._left -= 1
-        return [DOMAIN.task(mode, 7, 2 if self._left >= 0 else 3)] * n
+        return [DOMAIN.task(mode, 7, 2 if self._left >= 0 else 3)] * len(rngs)
 
     def get(self, task_id: str) -> Task:
         raise NotImplementedError

@@ -30,15 +30,15 @@ def test_equal_seeds_give_equal_answers_in_any_batching_order(loaded: Load, prom
     model, tokenizer = loaded()
     policy = TransformersPolicy(model, tokenizer)
     assert isinstance(policy, Policy)
-    one, two, other = (policy.complete(prompts * 4, 12, seed) for seed in (1, 1, 2))
+    one, two, other = (policy.complete(prompts * 4, 12, [seed] * 4 * len(prompts)) for seed in (1, 1, 2))
     assert one == two != other
 
 
 def test_greedy_answers_do_not_depend_on_the_batch(loaded: Load, prompts: list[str]) -> None:
     """Left padding must not shift positions."""
     model, tokenizer = loaded()
-    together = TransformersPolicy(model, tokenizer, temperature=0.0).complete(prompts, 12, 0)
-    assert together == TransformersPolicy(model, tokenizer, temperature=0.0, batch_size=1).complete(prompts, 12, 0)
+    together = TransformersPolicy(model, tokenizer, temperature=0.0).complete(prompts, 12, [0] * len(prompts))
+    assert together == TransformersPolicy(model, tokenizer, temperature=0.0, batch_size=1).complete(prompts, 12, [0] * len(prompts))
     assert together == [greedy(model, tokenizer, prompt) for prompt in prompts]
 
 
@@ -59,7 +59,7 @@ def test_sampling_follows_the_model(loaded: Load) -> None:
     prompt = "propose deduction\nprogram:"
     with torch.no_grad():
         expected = torch.softmax(model(torch.tensor([encode(tokenizer, prompt)])).logits[0, -1], -1)
-    texts = TransformersPolicy(model, tokenizer).complete([prompt] * 1500, 1, 0)
+    texts = TransformersPolicy(model, tokenizer).complete([prompt] * 1500, 1, [0] * 1500)
     ids = torch.tensor([(tokenizer(text)["input_ids"] or [tokenizer.eos_token_id])[0] for text in texts])
     found = torch.bincount(ids, minlength=len(expected))[: len(expected)] / len(texts)
     assert float((found - expected).abs().max()) < 0.05
@@ -71,15 +71,15 @@ def test_random_state_and_mode_are_left_as_they_were(loaded: Load, prompts: list
         model.train(training)
         torch.manual_seed(3)
         before = torch.get_rng_state()
-        TransformersPolicy(model, tokenizer).complete(prompts, 4, 0)
+        TransformersPolicy(model, tokenizer).complete(prompts, 4, [0] * len(prompts))
         assert torch.equal(torch.get_rng_state(), before)
         assert model.training is training
 
 
 def test_nothing_asked_nothing_said(loaded: Load) -> None:
     model, tokenizer = loaded()
-    assert TransformersPolicy(model, tokenizer).complete([], 4, 0) == []
-    assert TransformersPolicy(model, tokenizer).complete([], 4, 0) == ScriptedPolicy(lambda p, s: "").complete([], 4, 0)
+    assert TransformersPolicy(model, tokenizer).complete([], 4, []) == []
+    assert TransformersPolicy(model, tokenizer).complete([], 4, []) == ScriptedPolicy(lambda p, s: "").complete([], 4, [])
 
 
 def test_prompts_go_through_the_chat_template_if_there_is_one(loaded: Load) -> None:
@@ -95,4 +95,4 @@ def test_prompts_go_through_the_chat_template_if_there_is_one(loaded: Load) -> N
 def test_a_scripted_policy_is_told_prompt_and_seed() -> None:
     policy = ScriptedPolicy(lambda prompt, seed: f"{prompt}{seed}")
     assert isinstance(policy, Policy)
-    assert policy.complete(["a", "b"], 1, 7) == ["a7", "b8"]
+    assert policy.complete(["a", "b"], 1, [7, 8]) == ["a7", "b8"]

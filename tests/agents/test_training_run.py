@@ -199,7 +199,7 @@ def test_checkpoints_and_the_final_model_load(finished: Path, base_model: Path) 
     policy = TransformersPolicy(
         AutoModelForCausalLM.from_pretrained(finished / "model"), AutoTokenizer.from_pretrained(finished / "model")
     )
-    assert len(policy.complete(["program: 7\ninput: 2\noutput:"], 8, 0)) == 1
+    assert len(policy.complete(["program: 7\ninput: 2\noutput:"], 8, [0])) == 1
 
 
 def test_evaluations_agree(finished: Path) -> None:

@@ -35,7 +35,7 @@ def builtin(domain: Domain) -> BuiltinSource:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_builtin_is_a_function_of_the_generator(builtin: BuiltinSource, mode: Mode) -> None:
-    first, again, other = (builtin.draw(mode, np.random.default_rng(seed), 5) for seed in (1, 1, 2))
+    first, again, other = (builtin.draw(mode, [np.random.default_rng(seed)] * 5) for seed in (1, 1, 2))
     assert first == again
     assert [task.id for task in first] != [task.id for task in other]
     assert all(task.mode is mode for task in first)
@@ -43,7 +43,7 @@ def test_builtin_is_a_function_of_the_generator(builtin: BuiltinSource, mode: Mo
 
 @pytest.mark.parametrize("mode", Mode)
 def test_an_id_gives_the_task_again(builtin: BuiltinSource, domain: Domain, mode: Mode) -> None:
-    drawn = builtin.draw(mode, np.random.default_rng(3), 6)
+    drawn = builtin.draw(mode, [np.random.default_rng(3)] * 6)
     fresh = BuiltinSource("", domain)
     assert [fresh.get(task.id) for task in reversed(drawn)] == drawn[::-1]
 
@@ -51,33 +51,33 @@ def test_an_id_gives_the_task_again(builtin: BuiltinSource, domain: Domain, mode
 @given(seed=st.integers(0, 2**32))
 def test_neighbouring_seeds_do_not_overlap(prime_domain: PrimeInversionDomain, seed: int) -> None:
     source = BuiltinSource("", prime_domain)
-    ids = [{task.id for task in source.draw(Mode.DEDUCTION, np.random.default_rng(seed + k), 8)} for k in (0, 1)]
+    ids = [{task.id for task in source.draw(Mode.DEDUCTION, [np.random.default_rng(seed + k)] * 8)} for k in (0, 1)]
     assert ids[0].isdisjoint(ids[1])
     assert len(ids[0]) == 8
 
 
 def test_keys_do_not_collide() -> None:
     """Six million exercises: two equal ones among 300 would show that the generator sees a part of the key only."""
-    drawn = BuiltinSource("", PrimeInversionDomain(9973)).draw(Mode.DEDUCTION, np.random.default_rng(0), 300)
+    drawn = BuiltinSource("", PrimeInversionDomain(9973)).draw(Mode.DEDUCTION, [np.random.default_rng(0)] * 300)
     assert len({(task.program, task.examples[0].input) for task in drawn}) == 300
 
 
 def test_one_at_a_time_is_the_same_as_many(prime_domain: PrimeInversionDomain) -> None:
     source = BuiltinSource("", prime_domain)
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
-    assert [source.draw(Mode.ABDUCTION, rng, 1)[0] for _ in range(5)] == source.draw(Mode.ABDUCTION, again, 5)
+    assert [source.draw(Mode.ABDUCTION, [rng])[0] for _ in range(5)] == source.draw(Mode.ABDUCTION, [again] * 5)
 
 
 @pytest.mark.parametrize("mode", Mode)
 def test_builtin_tasks_are_well_formed(builtin: BuiltinSource, domain: Domain, mode: Mode) -> None:
     count, shown = domain.induction_inputs if mode is Mode.INDUCTION else (1, 0)
-    for task in builtin.draw(mode, np.random.default_rng(4), 5):
+    for task in builtin.draw(mode, [np.random.default_rng(4)] * 5):
         assert (len(task.examples), task.shown, task.domain) == (count, shown, domain.name)
         assert task.id.startswith(f"builtin-{mode}-")
 
 
 def test_builtin_tasks_are_diverse(builtin: BuiltinSource, domain: Domain) -> None:
-    tasks = builtin.draw(Mode.DEDUCTION, np.random.default_rng(4), 30)
+    tasks = builtin.draw(Mode.DEDUCTION, [np.random.default_rng(4)] * 30)
     assert len({domain.identity(task) for task in tasks}) > 20
 
 
@@ -136,16 +136,16 @@ def test_prime_settings_that_cannot_work(prime_domain: PrimeInversionDomain, arg
     ["types=int,difficulty=1", "types=str+list,difficulty=12", "family=affine", "family=statements", " types = int "],
 )
 def test_python_settings_that_work(python_domain: PythonDomain, argument: str) -> None:
-    assert len(BuiltinSource(argument, python_domain).draw(Mode.ABDUCTION, np.random.default_rng(0), 3)) == 3
+    assert len(BuiltinSource(argument, python_domain).draw(Mode.ABDUCTION, [np.random.default_rng(0)] * 3)) == 3
 
 
 def test_prime_settings_bound_the_prime(prime_domain: PrimeInversionDomain) -> None:
-    drawn = BuiltinSource("primes=11-13", prime_domain).draw(Mode.DEDUCTION, np.random.default_rng(0), 60)
+    drawn = BuiltinSource("primes=11-13", prime_domain).draw(Mode.DEDUCTION, [np.random.default_rng(0)] * 60)
     assert {task.program for task in drawn} == {"11", "13"}
 
 
 def test_primes_are_drawn_uniformly_and_then_the_numbers(prime_domain: PrimeInversionDomain) -> None:
-    drawn = BuiltinSource("primes=3-7", prime_domain).draw(Mode.DEDUCTION, np.random.default_rng(0), 1200)
+    drawn = BuiltinSource("primes=3-7", prime_domain).draw(Mode.DEDUCTION, [np.random.default_rng(0)] * 1200)
     counts = Counter(task.program for task in drawn)
     assert all(330 < counts[p] < 470 for p in ("3", "5", "7"))
     assert len({(task.program, task.examples[0].input) for task in drawn}) == 2 + 4 + 6
@@ -154,7 +154,7 @@ def test_primes_are_drawn_uniformly_and_then_the_numbers(prime_domain: PrimeInve
 def test_a_failing_executor_is_an_error_of_ours_and_no_endless_search(broken_executor: ScriptedExecutor) -> None:
     source = BuiltinSource("", PythonDomain(broken_executor))
     with pytest.raises(AzrError, match="the executor failed while tasks were generated: the server died twice"):
-        source.draw(Mode.DEDUCTION, np.random.default_rng(0), 3)
+        source.draw(Mode.DEDUCTION, [np.random.default_rng(0)] * 3)
     assert len(broken_executor.jobs) == 6
 
 
@@ -272,7 +272,7 @@ def test_an_empty_file_has_no_task(tmp_path: Path, prime_domain: PrimeInversionD
     path = tmp_path / "tasks.jsonl"
     path.write_text("\n\n")
     with pytest.raises(SettingError, match="no deduction task; it has none"):
-        jsonl(str(path), prime_domain).draw(Mode.DEDUCTION, np.random.default_rng(0), 1)
+        jsonl(str(path), prime_domain).draw(Mode.DEDUCTION, [np.random.default_rng(0)])
 
 
 def test_what_is_written_is_read(tmp_path: Path, python_domain: PythonDomain) -> None:
@@ -290,12 +290,12 @@ def test_a_list_is_drawn_uniformly_and_by_mode(prime_domain: PrimeInversionDomai
     source = ListSource(
         [prime_domain.task(Mode.DEDUCTION, 11, x) for x in range(1, 11)] + [prime_domain.task(Mode.ABDUCTION, 11, 1)]
     )
-    counts = Counter(task.id for task in source.draw(Mode.DEDUCTION, np.random.default_rng(0), 5000))
+    counts = Counter(task.id for task in source.draw(Mode.DEDUCTION, [np.random.default_rng(0)] * 5000))
     assert len(counts) == 10
     assert all(420 < count < 580 for count in counts.values())
     assert [task.id for task in source.tasks(Mode.ABDUCTION)] == ["abduction-11-1"]
     with pytest.raises(SettingError, match="no induction task; it has abduction, deduction"):
-        source.draw(Mode.INDUCTION, np.random.default_rng(0), 1)
+        source.draw(Mode.INDUCTION, [np.random.default_rng(0)])
     with pytest.raises(UnknownNameError, match="'nope'"):
         source.get("nope")
 
@@ -313,7 +313,7 @@ def stored(tmp_path: Path, prime_domain: PrimeInversionDomain) -> Iterator[Path]
 
 def test_a_buffer_is_a_source(stored: Path, prime_domain: PrimeInversionDomain) -> None:
     source = registry.source(f"buffer:{stored}", prime_domain)
-    drawn = source.draw(Mode.DEDUCTION, np.random.default_rng(0), 40)
+    drawn = source.draw(Mode.DEDUCTION, [np.random.default_rng(0)] * 40)
     assert {task.id for task in drawn} == {f"deduction-11-{x}" for x in range(1, 6)}
     assert source.get("deduction-11-2") == prime_domain.task(Mode.DEDUCTION, 11, 2)
 
@@ -321,7 +321,7 @@ def test_a_buffer_is_a_source(stored: Path, prime_domain: PrimeInversionDomain) 
 def test_a_buffer_of_another_domain_is_refused(stored: Path, python_domain: PythonDomain) -> None:
     source = registry.source(f"buffer:{stored}", python_domain)
     with pytest.raises(SettingError, match="holds prime_inversion tasks: use domain='prime_inversion'"):
-        source.draw(Mode.DEDUCTION, np.random.default_rng(0), 1)
+        source.draw(Mode.DEDUCTION, [np.random.default_rng(0)])
     with pytest.raises(SettingError, match="holds prime_inversion tasks"):
         source.get("deduction-11-2")
 

@@ -39,6 +39,9 @@ MAX_VALUE_TEXT = 4_000
 """Longest text, in characters, of an input or output of an admitted task. Nothing is ever cut: longer ones are
 refused."""
 
+MAX_TOLD = 200
+"""Characters of a returned value that a verdict repeats."""
+
 
 class PythonDomain:
     """Programs are Python source with a function ``f``; inputs are argument lists; outputs are values.
@@ -135,7 +138,7 @@ class PythonDomain:
             except ValueFormatError as exc:
                 return _bad_key(exc)
             if not values.equal(returned, expected, self.equality):
-                return Verdict(Status.INCORRECT, "the program returns another value")
+                return Verdict(Status.INCORRECT, _returned(claim, returned))
         return Verdict(Status.CORRECT)
 
     def admit(self, drafts: Sequence[Draft]) -> list[Task | Rejection]:
@@ -257,6 +260,17 @@ def _limits(limits: Limits | Mapping[str, float]) -> Limits:
     if unknown:
         raise SettingError(f"limits: {unknown[0]!r} is unknown; there are {', '.join(names)}")
     return Limits(**limits)  # type: ignore[arg-type]
+
+
+def _returned(claim: Claim, value: object) -> str:
+    """Why an answer is wrong: with the value where the program was given, never what it made of hidden inputs."""
+    if BLANK[claim.task.mode] is not Slot.INPUT:
+        return "the program returns another value"
+    try:
+        text = values.render(value)
+    except ValueFormatError:
+        return "the program returns another value"
+    return f"the program returns {text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + '...'}"
 
 
 def _bad_key(exc: ValueFormatError) -> Verdict:
