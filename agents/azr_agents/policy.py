@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from azr_agents import tiny
+from azr_env.errors import SettingError
 
 
 def encode(tokenizer: Any, prompt: str) -> list[int]:
@@ -72,6 +76,38 @@ class TransformersPolicy:
             output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
         )
         return texts
+
+
+def pretrained(argument: str) -> TransformersPolicy:
+    """The policy ``transformers:PATH_OR_ID``: a causal language model, sampled at temperature 1.
+
+    Raises:
+        SettingError: no model can be loaded from there.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(argument, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(argument)
+    except (OSError, ValueError) as exc:
+        raise SettingError(
+            f"transformers:{argument} cannot be loaded: {str(exc).splitlines()[0]} "
+            "Give the path of a folder that save_pretrained wrote, or the id of a causal LM on the hub."
+        ) from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return TransformersPolicy(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
+
+
+def embedded(argument: str) -> TransformersPolicy:
+    """The policy ``embedded:DOMAIN``: the small base that is shipped for the domain, before any training.
+
+    Raises:
+        SettingError: the domain has none; the message lists those that have.
+    """
+    try:
+        path = tiny.path(argument)
+    except ValueError as exc:
+        raise SettingError(f"embedded:{argument}: {exc}") from None
+    return pretrained(str(path))
 
 
 class ScriptedPolicy:

@@ -65,13 +65,13 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         self._episodes: list[Episode] = []
         self._seen: list[tuple[str, tuple[str, Turn] | None]] = [("", None)] * num_envs
 
-    @property  # type: ignore[misc, override]
-    def np_random(self) -> tuple[np.random.Generator, ...]:
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generators of the single environments; reset() makes them."""
         return tuple(self._rngs)
 
-    @property  # type: ignore[override]
-    def np_random_seed(self) -> tuple[int, ...]:
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """The seeds of the single environments; reset() sets them."""
         return tuple(self._seeds)
 

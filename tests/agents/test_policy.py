@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 
 from azr_agents.policy import ScriptedPolicy, TransformersPolicy, encode
+from azr_env import registry
 from azr_env.domains.prime_inversion import PrimeInversionDomain
+from azr_env.errors import SettingError
 from azr_env.parsing import Style
 from azr_env.prompts import solver_prompt
 from azr_env.protocols import Policy
@@ -38,7 +41,9 @@ def test_greedy_answers_do_not_depend_on_the_batch(loaded: Load, prompts: list[s
     """Left padding must not shift positions."""
     model, tokenizer = loaded()
     together = TransformersPolicy(model, tokenizer, temperature=0.0).complete(prompts, 12, [0] * len(prompts))
-    assert together == TransformersPolicy(model, tokenizer, temperature=0.0, batch_size=1).complete(prompts, 12, [0] * len(prompts))
+    assert together == TransformersPolicy(model, tokenizer, temperature=0.0, batch_size=1).complete(
+        prompts, 12, [0] * len(prompts)
+    )
     assert together == [greedy(model, tokenizer, prompt) for prompt in prompts]
 
 
@@ -79,7 +84,9 @@ def test_random_state_and_mode_are_left_as_they_were(loaded: Load, prompts: list
 def test_nothing_asked_nothing_said(loaded: Load) -> None:
     model, tokenizer = loaded()
     assert TransformersPolicy(model, tokenizer).complete([], 4, []) == []
-    assert TransformersPolicy(model, tokenizer).complete([], 4, []) == ScriptedPolicy(lambda p, s: "").complete([], 4, [])
+    assert TransformersPolicy(model, tokenizer).complete([], 4, []) == ScriptedPolicy(lambda p, s: "").complete(
+        [], 4, []
+    )
 
 
 def test_prompts_go_through_the_chat_template_if_there_is_one(loaded: Load) -> None:
@@ -96,3 +103,33 @@ def test_a_scripted_policy_is_told_prompt_and_seed() -> None:
     policy = ScriptedPolicy(lambda prompt, seed: f"{prompt}{seed}")
     assert isinstance(policy, Policy)
     assert policy.complete(["a", "b"], 1, [7, 8]) == ["a7", "b8"]
+
+
+def test_policies_by_name() -> None:
+    policy = registry.policy("embedded:prime_inversion")
+    assert isinstance(policy, TransformersPolicy)
+    texts = policy.complete(["program: 7\ninput: 2\noutput:"] * 4, 40, range(4))
+    assert len(texts) == 4
+    with pytest.raises(SettingError, match=r"embedded:nowhere: no tiny base for domain 'nowhere'"):
+        registry.policy("embedded:nowhere")
+    with pytest.raises(SettingError, match=r"transformers:/nowhere cannot be loaded"):
+        registry.policy("transformers:/nowhere")
+    assert registry.policy(policy) is policy
+
+
+def test_a_model_judges_proposals() -> None:
+    """The shipped base answers what is proposed, and its solve rate is what the proposer is paid by."""
+    env = gym.make(
+        "AZR-Deduction-Propose-v0",
+        domain="prime_inversion",
+        style="compact",
+        max_prime=61,
+        solver="embedded:prime_inversion",
+        solver_samples=16,
+        max_new_tokens=64,
+    )
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step("59\ninput: 2")
+    rate = info["proposal"]["solve_rate"]
+    assert terminated
+    assert reward == (1 - rate if 0 < rate < 1 else 0)

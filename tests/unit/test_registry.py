@@ -75,8 +75,8 @@ def test_a_name_far_from_all_gets_no_hint() -> None:
 
 
 def test_an_unknown_kind_lists_the_kinds() -> None:
-    with pytest.raises(UnknownNameError, match="domain, verifier, executor, source"):
-        registry.names("policy")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="domain, verifier, executor, source, policy"):
+        registry.names("prize")  # type: ignore[arg-type]
 
 
 def test_an_outside_plug_in_is_found_and_not_imported_before_it_is_asked_for(install: Install) -> None:
