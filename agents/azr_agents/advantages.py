@@ -60,6 +60,19 @@ def _normalised(rewards: Sequence[float | None], cells: Sequence[str], weights: 
     return out
 
 
+def dealt_anew(rewards: Sequence[float | None], cells: Sequence[str], rng: np.random.Generator) -> list[float | None]:
+    """The rewards of each cell in a random order: the control that shows what learning owes to the reward.
+
+    The distribution of each cell's rewards stays; a row without reward keeps none.
+    """
+    dealt = list(rewards)
+    for cell in dict.fromkeys(cells):
+        rows = [k for k, name in enumerate(cells) if name == cell and rewards[k] is not None]
+        for row, other in zip(rows, rng.permutation(rows).tolist(), strict=True):
+            dealt[row] = rewards[other]
+    return dealt
+
+
 ADVANTAGES: Final[Mapping[str, Callable[[Sequence[float | None], Sequence[str], Sequence[int]], Floats]]] = {
     "trr++": trr,
     "trr++tokens": trr_tokens,

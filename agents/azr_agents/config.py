@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from azr_agents.advantages import ADVANTAGES
 from azr_env.buffer import Eviction
@@ -14,6 +14,14 @@ from azr_env.rewards import LEARNABILITY
 
 EMBEDDED = "embedded"
 """The ``model`` that stands for the shipped base of the run's domain."""
+
+CONTROLS: Final[Mapping[str, str]] = {
+    "random-reward": "the rewards of each cell are dealt out anew at random before they are trained on",
+    "frozen-proposer": "the base proposes throughout, and proposals are not trained on",
+    "random-tasks": "tasks of the built-in generator take the place of proposals",
+    "solver-only": "no proposals: the solver trains on the seed buffer alone",
+}
+"""What a run is compared with, by name; each differs from the main run in this one thing."""
 
 
 @dataclass
@@ -54,6 +62,7 @@ class SelfPlayConfig:
     seed_tasks: int = field(
         default=256, metadata={"help": "Tasks per mode that the base proposes before training (paper: 256)."}
     )
+    control: str = field(default="none", metadata={"help": f"One of {', '.join(('none', *CONTROLS))}."})
 
     def __post_init__(self) -> None:
         _whole(self, proposer_rows=0, solver_rows=0, references=0, capacity=1, seed_tasks=0)
@@ -64,6 +73,12 @@ class SelfPlayConfig:
         if not isinstance(self.buffer_share, int | float) or not 0 <= self.buffer_share <= 1:
             raise SettingError(f"buffer_share={self.buffer_share!r}; it is a share from 0 to 1")
         _one_of(self, learnability=LEARNABILITY, advantage=ADVANTAGES, eviction=get_args(Eviction))
+        _one_of(self, control=("none", *CONTROLS))
+
+    @property
+    def proposals(self) -> int:
+        """Proposals per mode and round: none in the controls that take their tasks from elsewhere."""
+        return 0 if self.control in ("random-tasks", "solver-only") else self.proposer_rows
 
 
 def _whole(settings: object, **least: int) -> None:
@@ -82,7 +97,7 @@ def _one_of(settings: object, **known: Collection[str]) -> None:
 
 def round_rows(play: SelfPlayConfig) -> int:
     """Rows of one round: three modes, proposals and answers."""
-    return 3 * (play.proposer_rows + play.solver_rows)
+    return 3 * (play.proposals + play.solver_rows)
 
 
 def recipe(domain: str, model: str) -> Path:

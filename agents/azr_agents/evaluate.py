@@ -24,18 +24,25 @@ class Result:
     """What a policy did on a list of tasks.
 
     Attributes:
-        tasks: T tasks.
+        ids: of the T tasks.
+        modes: of the T tasks.
         correct: (T, S) array of 0 and 1, S answers to each task; NaN where our machinery failed.
         worked: (T, S) array, 1 where the answer was thought through first.
     """
 
-    tasks: tuple[Task, ...]
+    ids: tuple[str, ...]
+    modes: tuple[Mode, ...]
     correct: NDArray[np.float64]
     worked: NDArray[np.float64]
 
     def rows(self, mode: Mode | None) -> NDArray[np.bool_]:
         """(T,) mask of the tasks of a mode; all for ``None``."""
-        return np.array([mode is None or task.mode is mode for task in self.tasks], dtype=bool)
+        return np.array([mode in (None, its) for its in self.modes], dtype=bool)
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], correct: NDArray[np.float64], worked: NDArray[np.float64]) -> Result:
+        """The result on these tasks."""
+        return cls(tuple(task.id for task in tasks), tuple(task.mode for task in tasks), correct, worked)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def evaluate(
     correct = [np.nan if g.reward is None else float(g.verdict.status is Status.CORRECT) for g in grades]
     worked = [float("</think>" in completion) for completion in completions]
     shape = (len(tasks), samples)
-    return Result(tuple(tasks), np.array(correct).reshape(shape), np.array(worked).reshape(shape))
+    return Result.of(tasks, np.array(correct).reshape(shape), np.array(worked).reshape(shape))
 
 
 def interval(values: NDArray[np.float64], seed: int = 0) -> Interval:
@@ -97,7 +104,7 @@ def gain(before: Result, after: Result, mode: Mode | None = None) -> Interval:
     Raises:
         ValueError: the results are not of the same tasks.
     """
-    if [task.id for task in before.tasks] != [task.id for task in after.tasks]:
+    if before.ids != after.ids:
         raise ValueError("a paired comparison needs two results on the same tasks in the same order")
     rows = before.rows(mode)
     difference = np.nanmean(after.correct[rows], axis=1) - np.nanmean(before.correct[rows], axis=1)
@@ -129,6 +136,26 @@ def pick_tasks(
             idle = idle + 1 if len(found) == size else 0
         chosen += list(found.values())[:per_mode]
     return chosen
+
+
+def stored(result: Result) -> dict[str, Any]:
+    """A result as plain JSON data."""
+    return {
+        "tasks": list(result.ids),
+        "modes": [str(mode) for mode in result.modes],
+        "correct": [[None if np.isnan(x) else int(x) for x in row] for row in result.correct],
+        "worked": result.worked.astype(int).tolist(),
+    }
+
+
+def restored(data: dict[str, Any]) -> Result:
+    """The result that :func:`stored` made the data of."""
+    return Result(
+        tuple(data["tasks"]),
+        tuple(Mode(mode) for mode in data["modes"]),
+        np.array([[np.nan if x is None else x for x in row] for row in data["correct"]], dtype=float),
+        np.array(data["worked"], dtype=float),
+    )
 
 
 def summary(result: Result) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -17,12 +18,15 @@ import yaml
 from rich.console import Console
 from trl import GRPOConfig, TrlParser
 
-from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, recipe, round_rows
+from azr_agents.config import CONTROLS, EMBEDDED, RunConfig, SelfPlayConfig, recipe, round_rows
+from azr_agents.progress import comparisons
 from azr_agents.run import Run
 from azr_agents.train import Setup, prepare, train
 from azr_agents.trainer import batch_hint
 from azr_env import registry
 from azr_env.errors import AzrError, SettingError
+
+WITH_CONTROLS = {"--with-controls", "--with_controls"}
 
 
 def run(args: list[str], folder: Path, stamp: str) -> int:
@@ -46,18 +50,59 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
     if resume is not None:
         if args not in (["--resume", resume], [f"--resume={resume}"]):
             raise SettingError("--resume goes alone: a run goes on with the settings that it began with")
-        old, argv = Run.open(resume)
-        checkpoint = old.last_checkpoint()
-        setup = prepare(*_parse(argv, old.path / "recipe.yaml"))
-        _threads(setup)
-        return 0 if train(setup, old, console, checkpoint) else 130
+        return 0 if _go_on(*Run.open(resume), console) else 130
     chosen = _recipe(args)
     setup = prepare(*_parse(args, chosen))
     _threads(setup)
     out = _value(args, "--output_dir") or _value(args, "--output-dir")
     path = Path(out) if out else folder / "runs" / f"{setup.config.domain}-{stamp}"
     begun = Run.begin(path, args, chosen)
-    return 0 if train(setup, begun, console) else 130
+    done = train(setup, begun, console) and _controls(begun, args, console)
+    return 0 if done else 130
+
+
+def _go_on(old: Run, argv: list[str], console: Console) -> bool:
+    """Goes on with a run, and with its controls."""
+    if old.read("evaluation.json") is None or not _wants_controls(argv):
+        checkpoint = old.last_checkpoint()
+        setup = prepare(*_parse(argv, old.path / "recipe.yaml"))
+        _threads(setup)
+        if not train(setup, old, console, checkpoint):
+            return False
+    return _controls(old, argv, console)
+
+
+def _controls(main: Run, args: list[str], console: Console) -> bool:
+    """The controls of a run, one after the other on the same budget, and all of them in one table.
+
+    Returns:
+        Whether all are done; ``True`` where none is wanted.
+    """
+    if not _wants_controls(args):
+        return True
+    rest = [arg for arg in args if arg not in WITH_CONTROLS]
+    for name in CONTROLS:
+        path = main.path / "controls" / name
+        if (path / "evaluation.json").is_file():
+            continue
+        console.print(f"\ncontrol {name}: {CONTROLS[name]}", highlight=False, soft_wrap=True)
+        setup = prepare(*_parse([*rest, "--control", name], main.path / "recipe.yaml"))
+        if any(path.glob("checkpoint-*/selfplay.json")):
+            run = Run(path)
+            done = train(setup, run, console, run.last_checkpoint())
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            done = train(setup, Run.begin(path, [*rest, "--control", name], main.path / "recipe.yaml"), console)
+        if not done:
+            return False
+    runs = {"main": main} | {name: Run(main.path / "controls" / name) for name in CONTROLS}
+    for table in comparisons(main.read("base.json"), {name: run.read("after.json") for name, run in runs.items()}):
+        console.print(table, soft_wrap=True)
+    return True
+
+
+def _wants_controls(args: list[str]) -> bool:
+    return bool(WITH_CONTROLS & set(args))
 
 
 def _quiet() -> None:
@@ -92,7 +137,10 @@ def _recipe(args: list[str]) -> Path:
 
 def _parse(args: list[str], chosen: Path) -> tuple[RunConfig, SelfPlayConfig, GRPOConfig]:
     """Flags over the recipe over the defaults, by TRL's own parser."""
-    given = ["--config", str(chosen), *_without(args, "--config")]
+    flags = [arg for arg in args if arg not in WITH_CONTROLS]
+    if len(flags) < len(args) and _value(flags, "--control") not in (None, "none"):
+        raise SettingError("--with-controls runs every control after the main run: leave --control out")
+    given = ["--config", str(chosen), *_without(flags, "--config")]
     try:
         if not isinstance(yaml.safe_load(chosen.read_text(encoding="utf-8")), dict):
             raise SettingError(f"{chosen}: a recipe is a mapping of settings to values")
@@ -101,11 +149,23 @@ def _parse(args: list[str], chosen: Path) -> tuple[RunConfig, SelfPlayConfig, GR
     if {"-h", "--help"} & set(given):
         TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), prog="azr train").parse_args_and_config(given)
     play = _checked((SelfPlayConfig,), given)[0]
+    given += _batch(args, chosen, round_rows(play))
     try:
         config, play, grpo = _checked((RunConfig, SelfPlayConfig, GRPOConfig), given)
     except SettingError as exc:
         raise SettingError(f"{exc} {batch_hint(round_rows(play))}" if "batch_size" in str(exc) else str(exc)) from None
     return config, play, grpo
+
+
+def _batch(args: list[str], chosen: Path, rows: int) -> list[str]:
+    """The batch size that makes one generation batch one round, where neither flags nor recipe give one."""
+    recipe = yaml.safe_load(chosen.read_text(encoding="utf-8"))
+    name = "per_device_train_batch_size"
+    if name in recipe or _value(args, f"--{name}") is not None:
+        return []
+    steps = _value(args, "--steps_per_generation") or recipe.get("steps_per_generation", 1)
+    parts = int(os.environ.get("WORLD_SIZE", "1")) * (int(steps) if str(steps).isdigit() else 1)
+    return [] if rows % parts else [f"--{name}", str(rows // parts)]
 
 
 def _checked(kinds: tuple[type, ...], given: list[str]) -> tuple[Any, ...]:

@@ -10,8 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from transformers import TrainerCallback
 
-from azr_agents.evaluate import Result, accuracy, gain
+from azr_agents.evaluate import Result, accuracy, gain, restored
 from azr_env.types import Mode
+
+TITLES = {
+    "In-domain: the range that training draws from": "in_domain",
+    "Held-out: tasks that training never sees": "heldout",
+}
+"""Title of each evaluation set."""
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
@@ -88,6 +94,35 @@ def table(title: str, before: Mapping[str, Result], after: Mapping[str, Result])
                     end_section=mode is None,
                 )
     return found
+
+
+def comparisons(base: dict[str, Any], runs: Mapping[str, dict[str, Any]]) -> list[Table]:
+    """The gain over the base of several runs, per set, decoding and mode, paired by task, with 95 % intervals.
+
+    Args:
+        base: stored results of the base, by set and decoding; see :func:`azr_agents.evaluate.restored`.
+        runs: stored results of each run, by its name.
+    """
+    tables = []
+    for title, name in TITLES.items():
+        if name not in base:
+            continue
+        found = Table(title=f"{title}; gain over the base, points [95 %]", title_justify="left", title_style="bold")
+        for column in ("decoding", "mode", "base"):
+            found.add_column(column)
+        for run in runs:
+            found.add_column(run, justify="right", no_wrap=True)
+        for decoding in base[name]:
+            before = restored(base[name][decoding])
+            after = {run: restored(stored[name][decoding]) for run, stored in runs.items()}
+            for mode in (*Mode, None):
+                if before.rows(mode).any():
+                    changes = [gain(before, result, mode) for result in after.values()]
+                    texts = [f"{100 * c.mean:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]" for c in changes]
+                    first = (decoding, str(mode or "all"), f"{accuracy(before, mode).mean:.3f}")
+                    found.add_row(*first, *texts, end_section=mode is None)
+        tables.append(found)
+    return tables
 
 
 def _clock(seconds: float) -> str:

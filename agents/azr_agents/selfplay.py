@@ -7,6 +7,9 @@ Where this differs from the paper's Algorithm 1:
 2. Solver prompts are bound after this round's proposals exist (the authors' code binds them a step earlier).
 3. A proposal that nobody's answer could grade is paid nothing at all (``None``), not zero.
 4. A proposal that belongs to the held-out part is refused and paid nothing at all.
+
+Two controls change a round: tasks of a source in the place of proposals (``source``), and another writer of the
+proposals than the policy under training (``proposer``).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from azr_env.grading import grade
 from azr_env.parsing import Style
 from azr_env.prompts import gives_program, label, proposer_prompt, solver_prompt
 from azr_env.proposals import Proposal, Proposed, admit
-from azr_env.protocols import Domain, Verifier
+from azr_env.protocols import Domain, TaskSource, Verifier
 from azr_env.rewards import learnability, proposer_reward
 from azr_env.types import Mode, Rejection, Role, Status, Task
 
@@ -142,6 +145,8 @@ class SelfPlay:
         excluded: tasks that may never be trained on.
         fits: whether a prompt leaves the model room to answer.
         gather: see :data:`Gather`; the identity for one process.
+        source: gives the new tasks of a round in the place of proposals, as many as there are places for them.
+        proposer: writes the proposals; ``None`` for the policy itself.
     """
 
     domain: Domain
@@ -151,6 +156,8 @@ class SelfPlay:
     excluded: Callable[[Task], bool] = lambda task: False
     fits: Callable[[str], bool] = lambda prompt: True
     gather: Gather = lambda items: items
+    source: TaskSource | None = None
+    proposer: Generate | None = None
     modes: tuple[Mode, ...] = tuple(Mode)
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -173,8 +180,8 @@ class SelfPlay:
         """
         proposers = [row for row in rows if row.role is Role.PROPOSER]
         solvers = [row for row in rows if row.role is Role.SOLVER]
-        proposed = self._propose(number, proposers, generate)
-        fresh, tasks = self._fresh(proposed)
+        proposed = self._propose(number, proposers, self.proposer or generate)
+        fresh, tasks = self._fresh(proposed) if self.source is None else self._drawn(number, self.source)
         solved = self._solve(number, solvers, fresh, generate)
         rates = self._solve_rates(solved)
         for rollout in proposed:
@@ -277,6 +284,17 @@ class SelfPlay:
         distinct: dict[str, Task] = {}
         for _, task in sorted(self.gather(found), key=lambda item: item[0]):
             distinct.setdefault(self.domain.identity(task), task)
+        tasks = list(distinct.values())
+        return {mode: [task for task in tasks if task.mode is mode] for mode in self.modes}, tasks
+
+    def _drawn(self, number: int, source: TaskSource) -> tuple[dict[Mode, list[Task]], list[Task]]:
+        """New tasks of the source, the same on every process; those that may not be trained on are left out."""
+        distinct: dict[str, Task] = {}
+        for place, mode in enumerate(self.modes):
+            wanted = round(self.settings.solver_rows * (1 - self.settings.buffer_share))
+            for task in source.draw(mode, [self._rng(number, 2**30 + place)] * wanted):
+                if not self.excluded(task) and self.fits(solver_prompt(self.domain, task, self.settings.style)):
+                    distinct.setdefault(self.domain.identity(task), task)
         tasks = list(distinct.values())
         return {mode: [task for task in tasks if task.mode is mode] for mode in self.modes}, tasks
 

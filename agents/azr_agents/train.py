@@ -27,17 +27,16 @@ from typing import Any
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import numpy as np
 from rich.console import Console
 from transformers import AutoConfig, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig
 
 from azr_agents import tiny
 from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, options, round_rows
-from azr_agents.evaluate import Result, evaluate, pick_tasks, summary
+from azr_agents.evaluate import Result, evaluate, pick_tasks, restored, stored, summary
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import TransformersPolicy, encode
-from azr_agents.progress import Progress, table
+from azr_agents.progress import TITLES, Progress, table
 from azr_agents.run import Run
 from azr_agents.selfplay import Rollout, SelfPlay, Settings
 from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, round_steps
@@ -155,13 +154,20 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
         progress.round(selfplay.metrics)
 
     trainer = SelfPlayTrainer(
-        selfplay, setup.play.advantage, record, setup.model, args, setup.tokenizer, callbacks=[progress, interrupt]
+        selfplay,
+        setup.play.advantage,
+        record,
+        setup.model,
+        args,
+        setup.tokenizer,
+        callbacks=[progress, interrupt],
+        control=setup.play.control,
     )
     if resume is None:
         console.print(_describe(setup, sets), highlight=False, soft_wrap=True)
         before = _begin(setup, run, trainer, sets, console)
     else:
-        before = _go_on(run, trainer, sets, resume, console)
+        before = _go_on(run, trainer, resume, console)
     begun = time.monotonic()
     with interrupt.listening():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -202,7 +208,7 @@ def _selfplay(setup: Setup, run: Run) -> SelfPlay:
         setup.verifier,
         TaskBuffer(run.path / "buffer.sqlite", play.capacity, play.eviction),  # type: ignore[arg-type]
         Settings(
-            proposer_rows=play.proposer_rows,
+            proposer_rows=play.proposals,
             solver_rows=play.solver_rows,
             buffer_share=play.buffer_share,
             references=play.references,
@@ -212,6 +218,7 @@ def _selfplay(setup: Setup, run: Run) -> SelfPlay:
         ),
         excluded=lambda task: is_heldout(setup.domain, task),
         fits=setup.fits,
+        source=registry.source(setup.config.tasks, setup.domain) if play.control == "random-tasks" else None,
     )
 
 
@@ -229,23 +236,18 @@ def _begin(setup: Setup, run: Run, trainer: SelfPlayTrainer, sets: Sets, console
     return before
 
 
-def _go_on(run: Run, trainer: SelfPlayTrainer, sets: Sets, resume: Path, console: Console) -> Results:
+def _go_on(run: Run, trainer: SelfPlayTrainer, resume: Path, console: Console) -> Results:
     """Takes buffer and records back to the checkpoint."""
     trainer.rounds_done = int(Run(resume).read("selfplay.json")["rounds"])
     trainer.selfplay.buffer.resume(trainer.rounds_done - 1)
     for name in ("rollouts.jsonl", "metrics.jsonl"):
         run.cut(name, trainer.rounds_done)
     console.print(f"resuming from {resume.name}, round {trainer.rounds_done}", highlight=False, soft_wrap=True)
-    return _restored(run.read("base.json"), sets)
+    return _restored(run.read("base.json"))
 
 
 Results = dict[str, dict[str, Result]]
 """Results by the name of the set and by decoding, ``sampled`` or ``greedy``."""
-
-TITLES = {
-    "In-domain: the range that training draws from": "in_domain",
-    "Held-out: tasks that training never sees": "heldout",
-}
 
 
 def _evaluation_sets(config: RunConfig, domain: Domain) -> Sets:
@@ -288,31 +290,11 @@ def _summaries(results: Results) -> dict[str, Any]:
 
 
 def _stored(results: Results) -> dict[str, Any]:
-    return {
-        name: {
-            key: {
-                "tasks": [task.id for task in result.tasks],
-                "correct": [[None if np.isnan(x) else int(x) for x in row] for row in result.correct],
-                "worked": result.worked.astype(int).tolist(),
-            }
-            for key, result in row.items()
-        }
-        for name, row in results.items()
-    }
+    return {name: {key: stored(result) for key, result in row.items()} for name, row in results.items()}
 
 
-def _restored(stored: dict[str, Any], sets: Sets) -> Results:
-    return {
-        name: {
-            key: Result(
-                tuple(sets[name]),
-                np.array([[np.nan if x is None else x for x in row] for row in value["correct"]], dtype=float),
-                np.array(value["worked"], dtype=float),
-            )
-            for key, value in rows.items()
-        }
-        for name, rows in stored.items()
-    }
+def _restored(data: dict[str, Any]) -> Results:
+    return {name: {key: restored(result) for key, result in row.items()} for name, row in data.items()}
 
 
 def _describe(setup: Setup, sets: Sets) -> str:
@@ -320,7 +302,7 @@ def _describe(setup: Setup, sets: Sets) -> str:
     measured = {name: len(tasks) for name, tasks in sets.items()}
     return (
         f"{setup.config.domain}, {setup.config.model} model, {setup.style} prompts; per round and mode "
-        f"{play.proposer_rows} "
+        f"{play.proposals} "
         f"proposals and {play.solver_rows} answers; {args.max_steps} steps, learning rate {args.learning_rate:g}, "
         f"{play.advantage}; measured on {_counts(measured)} tasks"
     )

@@ -20,6 +20,7 @@ from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -28,11 +29,12 @@ from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl import __version__ as trl_version
 
-from azr_agents.advantages import ADVANTAGES
+from azr_agents.advantages import ADVANTAGES, dealt_anew
 from azr_agents.policy import encode
 from azr_agents.run import Run
 from azr_agents.selfplay import Completion, Rollout, SelfPlay
 from azr_env.errors import SettingError
+from azr_env.types import Role
 
 STATE_FILE = "selfplay.json"
 """Self-play's own state, beside each checkpoint."""
@@ -113,6 +115,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         args: TRL's settings; one generation batch must be one round.
         tokenizer: of the model.
         callbacks: transformers' callbacks.
+        control: ``random-reward`` and ``frozen-proposer`` act here; see :data:`azr_agents.config.CONTROLS`.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         args: GRPOConfig,
         tokenizer: PreTrainedTokenizerBase,
         callbacks: Sequence[TrainerCallback] = (),
+        control: str = "none",
         **kwargs: Any,
     ) -> None:
         if advantage not in ADVANTAGES:
@@ -150,6 +154,11 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             )
         self.remove_callback(PrinterCallback)
         selfplay.gather = self._gather
+        self._random_reward = control == "random-reward"
+        self._frozen_proposer = control == "frozen-proposer"
+        if self._frozen_proposer:
+            self._base = self._copied_weights()
+            selfplay.proposer = self.generate_by_base
 
     def _gather(self, items: list[Any]) -> list[Any]:
         return list(gather_object(items)) if self.accelerator.num_processes > 1 else items
@@ -172,6 +181,25 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             Completion(texts[k], prompt_ids[k], completion_ids[k], logprobs[k] if logprobs else None)
             for k in range(len(prompts))
         ]
+
+    def _copied_weights(self) -> list[torch.Tensor]:
+        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise SettingError(
+                "control=frozen-proposer keeps the base beside the model: it needs whole weights, no vLLM"
+            )
+        return [parameter.detach().clone() for parameter in self.model.parameters()]
+
+    def generate_by_base(self, prompts: list[str]) -> list[Completion]:
+        """As :meth:`generate`, by the weights that the trainer was made with."""
+        self._swap()
+        try:
+            return self.generate(prompts)
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for k, parameter in enumerate(self.model.parameters()):
+            parameter.data, self._base[k] = self._base[k].to(parameter.device), parameter.data
 
     def play(self, prompts: list[str]) -> dict[str, Any]:
         """One round for TRL: ids, and what the reward function needs."""
@@ -229,8 +257,13 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         mine = [
             (rollout.reward, rollout.row.cell, len(rollout.completion.completion_ids)) for rollout in self._rollouts
         ]
-        rewards, cells, lengths = zip(*self._gather(mine), strict=True)
+        rewards, cells, lengths = map(list, zip(*self._gather(mine), strict=True))
+        if self._random_reward:
+            seed = np.random.SeedSequence([self.selfplay.settings.seed, self.rounds_done])
+            rewards = dealt_anew(rewards, cells, np.random.default_rng(seed))
         advantages = self._advantage(rewards, cells, lengths)
+        if self._frozen_proposer:
+            advantages = np.where([cell.startswith(Role.PROPOSER) for cell in cells], 0.0, advantages)
         base = self.accelerator.process_index * len(mine)
         local = torch.tensor(advantages[base : base + len(mine)])
         output["advantages"] = local.to(output["advantages"])

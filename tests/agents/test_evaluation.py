@@ -32,7 +32,7 @@ EMPTY = pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:All-NaN
 
 def result(correct: Sequence[Sequence[float]], tasks: Sequence[Task] = TASKS) -> Result:
     table = np.array(correct, dtype=float)
-    return Result(tuple(tasks[: len(table)]), table, np.zeros_like(table))
+    return Result.of(tasks[: len(table)], table, np.zeros_like(table))
 
 
 def scripted(how: Mapping[str, Sequence[str]]) -> ScriptedPolicy:

@@ -51,8 +51,8 @@ def test_nothing_is_said_twice() -> None:
 
 def test_the_table_has_a_row_for_each_mode_and_decoding() -> None:
     tasks = tuple(DOMAIN.task(mode, 11, x) for mode in (Mode.DEDUCTION, Mode.INDUCTION) for x in range(2, 8))
-    before = Result(tasks, np.zeros((12, 1)), np.zeros((12, 1)))
-    after = Result(tasks, np.array([[1.0]] * 6 + [[0.0]] * 6), np.ones((12, 1)))
+    before = Result.of(tasks, np.zeros((12, 1)), np.zeros((12, 1)))
+    after = Result.of(tasks, np.array([[1.0]] * 6 + [[0.0]] * 6), np.ones((12, 1)))
     console = Console(file=io.StringIO(), width=160)
     console.print(table("Held-out", {"greedy": before}, {"greedy": after}))
     text = console.file
