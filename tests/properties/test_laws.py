@@ -24,7 +24,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from answer_attacks import PROGRAMS, VALUES
 from azr_env import prompts, rewards, values
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
@@ -35,9 +34,10 @@ from azr_env.parsing import Style
 from azr_env.proposals import Proposed, admit
 from azr_env.protocols import Domain
 from azr_env.sources.builtin import BuiltinSource
+from azr_env.testing.answers import PROGRAMS, VALUES
+from azr_env.testing.strategies import near_misses, plain_values, wild_text
 from azr_env.types import BLANK, Draft, Example, Mode, Outcome, OutcomeStatus, Rejection, Slot, Status, Task
 from azr_env.verifiers.relation import RelationVerifier
-from strategies import edited, plain_values, wild_text
 
 # The independent judge parses near misses too, and CPython warns about some of them.
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("DeprecationWarning", "SyntaxWarning")]
@@ -177,7 +177,7 @@ def test_law_3_primes(
     prime_domain: PrimeInversionDomain, data: st.DataObject, key: int, mode: Mode, style: Style
 ) -> None:
     task = builtin(prime_domain, mode, key)
-    text = data.draw(st.one_of(edited(prompts.key(task)), st.integers(-3, 40).map(str), wild_text))
+    text = data.draw(st.one_of(near_misses(prompts.key(task)), st.integers(-3, 40).map(str), wild_text))
     assume("think>" not in text)
     result = status(prime_domain, task, text, style)
     assert (result is Status.CORRECT) == right_prime(task, text)
@@ -186,7 +186,7 @@ def test_law_3_primes(
 @given(data=st.data(), key=keys, style=styles)
 def test_law_3_python_deduction(python_domain: PythonDomain, data: st.DataObject, key: int, style: Style) -> None:
     task = builtin(python_domain, Mode.DEDUCTION, key)
-    text = data.draw(st.one_of(edited(prompts.key(task)), st.integers(-50, 50).map(str), wild_text))
+    text = data.draw(st.one_of(near_misses(prompts.key(task)), st.integers(-50, 50).map(str), wild_text))
     assume("think>" not in text)
     try:
         right = same(ast.literal_eval(text.strip()), ast.literal_eval(prompts.key(task)))
@@ -198,7 +198,7 @@ def test_law_3_python_deduction(python_domain: PythonDomain, data: st.DataObject
 @given(data=st.data(), key=keys, style=styles)
 def test_law_3_python_abduction(python_domain: PythonDomain, data: st.DataObject, key: int, style: Style) -> None:
     task = builtin(python_domain, Mode.ABDUCTION, key)
-    text = data.draw(st.one_of(edited(prompts.key(task)), st.integers(-5, 15).map(str), wild_text))
+    text = data.draw(st.one_of(near_misses(prompts.key(task)), st.integers(-5, 15).map(str), wild_text))
     assume("think>" not in text and text.strip())
     listed = arguments(text.strip())
     try:

@@ -1,6 +1,6 @@
 """Answers that attack the verifier: refused or wrong, with a status that fits, and nothing happens in our process.
 
-Covered: the answer-text attacks of design/executor.md and those of `answer_attacks`, in every mode and both styles.
+Covered: the texts of `azr_env.testing.answers`, in every mode and both styles.
 Not covered here: what a program can do inside the sandbox (test_attacks_executor.py).
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from answer_attacks import PROGRAMS, VALUES, with_canary
 from azr_env import prompts
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
 from azr_env.grading import grade
 from azr_env.parsing import Style
 from azr_env.protocols import Domain
+from azr_env.testing.answers import PROGRAMS, VALUES, with_canary
 from azr_env.types import Example, Mode, Status, Task
 from azr_env.verifiers.relation import RelationVerifier
 

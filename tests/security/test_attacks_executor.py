@@ -1,40 +1,35 @@
-"""Each attack on a warm executor: contained, with a status that says what happened, and nothing left behind."""
+"""The attack corpus on a warm executor and on fresh ones, in batches, and as proposals to the Python domain."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from attacks import ATTACKS, HOSTILE_TEXTS, Attack
 
+from azr_env.domains.python import PythonDomain
 from azr_env.executors.zygote import ZygoteExecutor
-from azr_env.types import Job, Limits, Outcome, OutcomeStatus
+from azr_env.testing.attacks import ANSWER_VALUES, ATTACKS, BOMBS, PROGRAMS, PROPOSALS, Attack, Kind, draft_of
+from azr_env.testing.executors import CANARY, CANARY_VALUE
+from azr_env.types import Job, Limits, Outcome, OutcomeStatus, Rejection
 
-QUICK = Limits(timeout_s=1.0, memory_mib=256)
+QUICK = Limits(timeout_s=0.5, memory_mib=256)
 PATIENT = Limits(timeout_s=30.0, memory_mib=256)
-CANARY = Job(
-    "import math, collections\n"
-    "def f(s, n): return sorted(collections.Counter(s).items()), math.sqrt(n), s.upper(), len(s)",
-    ("(s4:abbai10;)",),
-    PATIENT,
-)
-CANARY_VALUE = "([(s1:ai2;)(s1:bi2;)]f0x1.0000000000000p+2;s4:ABBAi4;)"
-SECRET = Job("def f(x): return x + 'SECRET-of-another'", ("(s17:SECRET-of-another)",), PATIENT)
-
 pytestmark = pytest.mark.skipif(os.name != "posix" or not Path("/proc/self/ns").exists(), reason="needs Linux")
 
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[ZygoteExecutor]:
     with ZygoteExecutor(workers=1, cache_size=0) as made:
+        made.run([replace(CANARY, lane=1)])  # both servers are up before anybody counts processes
         check_canary(made)
         yield made
 
 
 def job(attack: Attack) -> Job:
-    return Job(attack.program, attack.calls, QUICK if attack.hangs else PATIENT)
+    return Job(attack.text, ("()",), QUICK if attack.hangs else PATIENT)
 
 
 def check_canary(executor: ZygoteExecutor) -> None:
@@ -42,32 +37,21 @@ def check_canary(executor: ZygoteExecutor) -> None:
     assert outcome == Outcome(OutcomeStatus.OK, CANARY_VALUE, level="zygote")
 
 
-def world() -> dict[str, object]:
-    """What an attack must not change on the host."""
-    children = Path(f"/proc/{os.getpid()}/task")
-    return {
-        "children": sorted(pid for task in children.iterdir() for pid in (task / "children").read_text().split()),
-        "descriptors": sorted(os.listdir("/proc/self/fd")),
-        "environment": dict(os.environ),
-        "folder": sorted(os.listdir()),
-        "harm": os.path.exists("/tmp/azr-harm"),
-        "library": os.stat(os.__file__).st_mtime_ns,
-    }
+def children() -> list[str]:
+    return sorted(pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split())
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
-def test_attack_is_contained(executor: ZygoteExecutor, attack: Attack) -> None:
-    before, retries = world(), executor.stats.retries
-    _, outcomes, _ = executor.run([SECRET, job(attack), SECRET])
-    assert len(outcomes) == len(attack.calls)
-    for outcome in outcomes:
-        assert outcome.status in attack.allowed, outcome
-        if outcome.status is OutcomeStatus.OK and attack.values:
-            assert outcome.value in attack.values
-        assert len(outcome.detail) <= 400
+def test_no_attack_looks_like_a_failure_of_ours(executor: ZygoteExecutor) -> None:
+    """`tests/conformance` looks at each by itself and at what it leaves behind; this counts what it costs our servers."""
+    before, retries = children(), executor.stats.retries
+    hostile = [*PROGRAMS, *BOMBS]
+    for attack, (outcome,) in zip(hostile, executor.run([job(attack) for attack in hostile], fresh=True), strict=True):
+        assert outcome.status in attack.allowed, (attack.id, outcome)
+        assert not attack.values or outcome.status is not OutcomeStatus.OK or outcome.value in attack.values, attack.id
+        assert len(outcome.detail) <= 400, attack.id
     check_canary(executor)
-    assert world() == before
-    assert executor.stats.retries == retries, "an attack must never look like a failure of ours"
+    assert executor.stats.retries == retries
+    assert children() == before
 
 
 @pytest.mark.parametrize("name", ["kill-all", "patch-runner", "memory-steps", "flood"])
@@ -80,17 +64,30 @@ def test_attack_on_a_fresh_executor(name: str) -> None:
 
 
 def test_all_attacks_in_one_batch_leave_the_neighbours_right(executor: ZygoteExecutor) -> None:
-    hostile = [job(attack) for attack in ATTACKS if not attack.hangs]
+    hostile = [job(attack) for attack in (*PROGRAMS, *BOMBS) if not attack.hangs]
     results = executor.run([each for attack in hostile for each in (attack, CANARY)], fresh=True)
     assert all(outcomes[0].value == CANARY_VALUE for outcomes in results[1::2])
 
 
 def test_a_hostile_text_is_never_an_argument(executor: ZygoteExecutor) -> None:
     """The executor reads canonical texts only; what is meant for ``eval`` is refused unread."""
-    (outcomes,) = executor.run([Job("def f(*a): return a", tuple(HOSTILE_TEXTS.values()), PATIENT)])
+    texts = tuple(attack.text for attack in ANSWER_VALUES)
+    (outcomes,) = executor.run([Job("def f(*a): return a", texts, PATIENT)])
     assert {outcome.status for outcome in outcomes} == {OutcomeStatus.UNSUPPORTED}
     check_canary(executor)
 
 
-def test_attack_ids_are_unique() -> None:
-    assert len({attack.id for attack in ATTACKS}) == len(ATTACKS) >= 60
+@pytest.mark.parametrize("attack", PROPOSALS, ids=lambda attack: attack.id)
+def test_no_hostile_proposal_becomes_a_task(executor: ZygoteExecutor, attack: Attack) -> None:
+    domain = PythonDomain(executor, QUICK if attack.hangs else PATIENT)
+    (result,) = domain.admit([draft_of(attack)])
+    assert isinstance(result, Rejection), result
+    assert result.reason in attack.allowed, result
+    check_canary(executor)
+
+
+def test_the_corpus() -> None:
+    assert len({attack.id for attack in ATTACKS}) == len(ATTACKS) >= 150
+    counts = {kind: sum(attack.kind is kind for attack in ATTACKS) for kind in Kind}
+    assert min(counts.values()) >= 30, counts
+    assert all(attack.allowed and attack.tries for attack in ATTACKS)

@@ -32,8 +32,8 @@ from hypothesis.stateful import (
 
 from azr_env.buffer import SCHEMA_VERSION, TaskBuffer
 from azr_env.errors import BufferSchemaError, SettingError, UnknownNameError
+from azr_env.testing.strategies import wild_text
 from azr_env.types import Example, Mode, Task
-from strategies import wild_text
 
 D = Mode.DEDUCTION
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from azr_env.parsing import Malformed, Style, parse_answer, parse_proposal
+from azr_env.testing.probes import lines_run
+from azr_env.testing.strategies import wild_text
 from azr_env.types import Draft, Mode, Slot
-from cost import lines_run
-from strategies import wild_text
 
 FENCES = {Slot.PROGRAM: "python", Slot.INPUT: "input", Slot.OUTPUT: "output"}
 

@@ -12,8 +12,8 @@ from azr_env import prompts, values
 from azr_env.domains.python import PythonDomain
 from azr_env.parsing import Style, parse_answer, parse_proposal
 from azr_env.protocols import Domain
+from azr_env.testing.strategies import plain_values
 from azr_env.types import BLANK, Draft, Example, Mode, Role, Slot, Task
-from strategies import plain_values
 
 PYTHON_TASKS = {
     Mode.DEDUCTION: Task("d", "python", Mode.DEDUCTION, "def f(x):\n    return x", (Example("[1, 2]", "[1, 2]"),)),

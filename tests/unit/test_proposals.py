@@ -16,8 +16,8 @@ from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.parsing import Style
 from azr_env.proposals import Proposed, admit
 from azr_env.protocols import Domain
+from azr_env.testing.strategies import wild_text
 from azr_env.types import Draft, Example, Mode, Rejection, Task
-from strategies import wild_text
 
 PROGRAM = "def f(x):\n    return x * 2"
 INPUTS = ("1", "'ab'", "[0]", "(1, 2)")

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from answer_attacks import VALUES
 from azr_env import values, wire
 from azr_env.errors import SettingError, ValueFormatError
-from cost import lines_run
-from strategies import edited, literals, plain_values, wild_text
+from azr_env.testing.answers import VALUES
+from azr_env.testing.probes import lines_run
+from azr_env.testing.strategies import literals, near_misses, plain_values, wild_text
 
 NAN = float("nan")
 
@@ -294,13 +294,13 @@ def test_total_on_any_text(text: str) -> None:
         _reads_or_refuses(read, text)
 
 
-@given(plain_values.flatmap(lambda value: edited(values.render(value))))
+@given(plain_values.flatmap(lambda value: near_misses(values.render(value))))
 def test_total_on_near_misses(text: str) -> None:
     for read in (values.parse, values.parse_arguments):
         _reads_or_refuses(read, text)
 
 
-@given(plain_values.flatmap(lambda value: edited(values.encode(value))))
+@given(plain_values.flatmap(lambda value: near_misses(values.encode(value))))
 def test_what_decodes_is_canonical(text: str) -> None:
     try:
         value = values.decode(text)

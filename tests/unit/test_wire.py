@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from azr_env import wire
-from strategies import plain_values, wild_text
+from azr_env.testing.strategies import plain_values, wild_text
 
 FORMS: list[tuple[object, str]] = [
     (None, "N"),

@@ -44,6 +44,8 @@ class PrimeInversionDomain:
     def _holds(self, claim: Claim) -> Verdict:
         if natural(claim.answer) is None:
             return Verdict(Status.REJECTED, "the answer is not one plain natural number")
+        if not claim.examples:
+            return Verdict(Status.ERROR, "the task has no example")
         p = natural(claim.program)
         for example in claim.examples:
             x, y = natural(example.input), natural(example.output)

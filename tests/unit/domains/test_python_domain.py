@@ -16,6 +16,7 @@ from azr_env.errors import SettingError
 from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.protocols import Executor
 from azr_env.sources.stored import cruxeval
+from azr_env.testing.strategies import wild_text
 from azr_env.types import (
     BLANK,
     Draft,
@@ -31,7 +32,6 @@ from azr_env.types import (
     Verdict,
 )
 from azr_env.verifiers.relation import RelationVerifier, claim
-from strategies import wild_text
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 AZR_TASKS, CRUXEVAL = DATA / "azr_tasks_3b_coder.jsonl", DATA / "cruxeval.jsonl"

@@ -29,8 +29,8 @@ from azr_env.errors import SettingError, TaskFileError, UnknownNameError
 from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.parsing import Style
 from azr_env.sources.stored import ListSource, write_jsonl
+from azr_env.testing.strategies import wild_text
 from azr_env.types import Example, Mode, Status, Task, Verdict
-from strategies import wild_text
 
 IDS = {mode: f"AZR-{mode.capitalize()}-v0" for mode in Mode}
 CELLS = [(mode, domain, style) for mode in Mode for domain in ("python", "prime_inversion") for style in Style]

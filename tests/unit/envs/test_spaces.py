@@ -11,7 +11,7 @@ from gymnasium.vector.utils import create_empty_array, create_shared_memory
 from hypothesis import given
 
 from azr_env.envs.spaces import AnyText
-from strategies import wild_text
+from azr_env.testing.strategies import wild_text
 
 SPACE = AnyText(100)
 

@@ -13,8 +13,8 @@ from azr_env import values
 from azr_env.errors import ExecutorClosedError, ExecutorUnavailableError, SettingError
 from azr_env.executors.zygote import ZygoteExecutor
 from azr_env.protocols import Executor
+from azr_env.testing.strategies import plain_values
 from azr_env.types import Job, Limits, Outcome, OutcomeStatus
-from strategies import plain_values
 
 PATIENT = Limits(timeout_s=30.0)
 IDENTITY = "def f(x): return x"

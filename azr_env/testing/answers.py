@@ -1,6 +1,7 @@
-"""Texts that try to pass for an answer without being one: those of design/executor.md, and our own.
+"""Texts that try to pass for an answer without being one, as data (floor 7).
 
-Every text is a plain answer-slot text; what `CANARY` names must never come into being.
+Every text goes where an answer goes; what :data:`CANARY` names must never come into being. Use them on your own
+verifier: :class:`~azr_env.testing.verifiers.VerifierConformance` does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ CANARY = "{canary}"
 """Stands for the path of a file that no answer may create."""
 
 VALUES: dict[str, str] = {
-    # design/executor.md
+    # read as source
     "closes the call, or true": "0) or True or f(1",
     "closes the call, comment": "0) if False else 7 #",
     "new line, code": "0\nimport pathlib; pathlib.Path('{canary}').touch()",
@@ -32,10 +33,10 @@ VALUES: dict[str, str] = {
     "NUL in front": "\x007",
     "lone surrogate": "\ud8007",
     "quoted lone surrogate": "'\udfff'",
-    # section 3, defect 4
+    # read as a condition
     "or true": "1) or (True",
     "equals": "5) == (10",
-    # our own
+    # read in other ways
     "canary by import": "__import__('pathlib').Path('{canary}').touch()",
     "canary by comprehension": "[open('{canary}', 'w') for _ in (1,)]",
     "canary by f-string": "f\"{open('{canary}', 'w')}\"",
@@ -120,7 +121,7 @@ VALUES: dict[str, str] = {
     "list of it": "[7]",
     "one off": "8",
 }
-"""For the output 7 of `def f(x): return x + 4` at 3: none of them is right in any mode."""
+"""For the output 7 of ``def f(x): return x + 4`` at 3: none of them is right in any mode."""
 
 PROGRAMS: dict[str, str] = {
     "always-equal object": "class E:\n    def __eq__(self, other): return True\ndef f(x): return E()",
@@ -168,5 +169,5 @@ PROGRAMS: dict[str, str] = {
 
 
 def with_canary(text: str, path: str) -> str:
-    """`text` with the canary's path in it."""
+    """``text`` with the canary's path in it."""
     return text.replace(CANARY, path)
