@@ -23,6 +23,10 @@ class SettingError(AzrError, ValueError):
     """A setting that cannot work; the message names the values that would."""
 
 
+class UnknownOptionError(AzrError, TypeError):
+    """A keyword that nothing takes; the message names it. A ``TypeError`` as Python's own, which TorchRL looks for."""
+
+
 class ValueFormatError(AzrError, ValueError):
     """Text that is no plain value. Raised by ``values``; verifiers turn it into a verdict."""
 

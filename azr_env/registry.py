@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
 from typing import Any, Literal, cast
 
-from azr_env.errors import DuplicateNameError, SettingError, UnknownNameError
+from azr_env.errors import DuplicateNameError, UnknownNameError, UnknownOptionError
 from azr_env.protocols import Domain, Executor, Policy, TaskSource, Verifier
 
 Kind = Literal["domain", "verifier", "executor", "source", "policy"]
@@ -66,11 +66,13 @@ def domain(spec: str | Domain, executor: str | Executor = "zygote", **options: A
 
     Raises:
         UnknownNameError: no domain or executor of that name.
-        SettingError: options that the domain does not take, or options beside a finished object.
+        UnknownOptionError: options that the domain does not take, or options beside a finished object.
     """
     if not isinstance(spec, str):
         if options:
-            raise SettingError(f"domain options {sorted(options)} go with a domain's name, not with an object")
+            raise UnknownOptionError(
+                f"unexpected keyword argument {min(options)!r}: a domain's options go with its name, not with an object"
+            )
         return spec
     make = factory("domain", spec)
     try:
@@ -78,7 +80,7 @@ def domain(spec: str | Domain, executor: str | Executor = "zygote", **options: A
     except TypeError as exc:
         if "argument" not in str(exc):
             raise
-        raise SettingError(f"domain {spec!r} does not take these options ({sorted(options)}): {exc}") from None
+        raise UnknownOptionError(f"domain {spec!r} does not take these options ({sorted(options)}): {exc}") from None
 
 
 def verifier(spec: str | Verifier, domain: Domain) -> Verifier:

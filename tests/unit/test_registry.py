@@ -11,7 +11,7 @@ import pytest
 from azr_env import registry
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
-from azr_env.errors import DuplicateNameError, SettingError, UnknownNameError
+from azr_env.errors import DuplicateNameError, SettingError, UnknownNameError, UnknownOptionError
 from azr_env.protocols import Domain, Executor, TaskSource, Verifier
 from azr_env.sources.builtin import BuiltinSource
 
@@ -133,12 +133,12 @@ def test_options_reach_the_domain() -> None:
 
 @pytest.mark.parametrize("name", ["python", "prime_inversion"])
 def test_a_wrong_option_is_named(name: str) -> None:
-    with pytest.raises(SettingError, match="max_primes"):
+    with pytest.raises(UnknownOptionError, match="max_primes"):
         registry.domain(name, max_primes=13)
 
 
 def test_options_beside_an_object_raise(prime_domain: PrimeInversionDomain) -> None:
-    with pytest.raises(SettingError, match="max_prime"):
+    with pytest.raises(UnknownOptionError, match="max_prime"):
         registry.domain(prime_domain, max_prime=13)
 
 

@@ -25,7 +25,7 @@ from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.python import PythonDomain
 from azr_env.envs.single import MAX_COMPLETION
 from azr_env.envs.solve import SolveEnv
-from azr_env.errors import SettingError, TaskFileError, UnknownNameError
+from azr_env.errors import SettingError, TaskFileError, UnknownNameError, UnknownOptionError
 from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.parsing import Style
 from azr_env.sources.stored import ListSource, write_jsonl
@@ -346,7 +346,7 @@ def test_render_without_a_mode_warns() -> None:
         ({"executor": "docker", "domain": "python"}, UnknownNameError, ["'docker'", "zygote"]),
         ({"style": "terse"}, SettingError, ["'terse'", "paper", "compact"]),
         ({"style": None}, SettingError, ["paper", "compact"]),
-        ({"max_primes": 5}, SettingError, ["max_primes"]),
+        ({"max_primes": 5}, UnknownOptionError, ["max_primes"]),
         ({"max_prime": 1}, SettingError, ["from 3 to 1000003"]),
         ({"tasks": "jsonl:/no/such"}, TaskFileError, ["/no/such"]),
         ({"tasks": "builtin:colour=red"}, SettingError, ["colour", "primes=LOW-HIGH"]),
