@@ -13,8 +13,11 @@ _USAGE = """\
 usage: azr train [--domain NAME] [--model PATH_OR_ID] [--config RECIPE.yaml] [--SETTING VALUE ...]
        azr train --resume RUN
        azr train --help          every setting, TRL's GRPOConfig included
+       azr check verifier|domain|executor|env NAME
+       azr check --help          what is checked, and how
 
-azr train with no arguments trains the embedded model on prime inversion and prints what it learned."""
+azr train with no arguments trains the embedded model on prime inversion and prints what it learned.
+azr check runs the conformance kit on an installed plug-in and says in words what is wrong with it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,11 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         sys.stdout.write(_USAGE + "\n")
         return 0 if args else 2
-    if args[0] != "train":
+    commands = {"train": _train, "check": _check}
+    if args[0] not in commands:
         sys.stderr.write(f"azr: no command {args[0]!r}\n{_USAGE}\n")
         return 2
     try:
-        return _train(args[1:])
+        return commands[args[0]](args[1:])
     except AzrError as exc:
         sys.stderr.write(f"azr: {exc}\n")
         return 2
@@ -45,3 +49,9 @@ def _train(args: list[str]) -> int:
         )
         return 2
     return launch.run(args, Path.cwd(), time.strftime("%Y%m%d-%H%M%S"))
+
+
+def _check(args: list[str]) -> int:
+    from azr_env.testing import check
+
+    return check.run(args)

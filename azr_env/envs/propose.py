@@ -40,7 +40,7 @@ class Propose:
 
     ``info`` of a new episode: ``mode``, ``role``, ``cell``, ``references`` (their ids). A step adds ``proposal``:
     ``status`` (``admitted``, or the reason of the rejection), ``reason``, and for an admitted one ``task_id`` and,
-    where anybody's answer could be graded, ``solve_rate``. A proposal that is one of its references, or is in the
+    where every answer could be graded, ``solve_rate``. A proposal that is one of its references, or is in the
     buffer, is refused as ``duplicate``.
 
     Args:
@@ -169,7 +169,10 @@ class Propose:
             self.buffer.add(pairs, np.random.default_rng(np.random.SeedSequence([number])))
 
     def _solve_rates(self, found: list[tuple[Task | Rejection, int]]) -> list[float | None]:
-        """Share of right answers to each task; None for a rejection, and where no answer could be graded."""
+        """Share of right answers to each task; None for a rejection, and where our machinery failed on an answer.
+
+        To leave such answers out would count those that never reach the verifier, the malformed ones, too often.
+        """
         n = self.solver_samples
         asked = [(task, seed) for task, seed in found if isinstance(task, Task)]
         tasks = [task for task, _ in asked for _ in range(n)]
@@ -180,8 +183,9 @@ class Propose:
         rates: list[float | None] = []
         for task, _ in found:
             group = next(groups) if isinstance(task, Task) else []
-            graded = [g.verdict.status for g in group if g.reward is not None]
-            rates.append(graded.count(Status.CORRECT) / len(graded) if graded else None)
+            failed = any(g.reward is None for g in group)
+            right = sum(g.verdict.status is Status.CORRECT for g in group)
+            rates.append(right / len(group) if group and not failed else None)
         return rates
 
 

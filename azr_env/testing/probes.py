@@ -34,7 +34,10 @@ _REPORT = "AZR_CONFORMANCE_REPORT"
 
 def short(value: object, most: int = 120) -> str:
     """``repr(value)``, cut in the middle where it is long."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except ValueError:  # an integer of over 4,300 digits has no decimal text
+        text = f"a {type(value).__name__} without a text"
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 3 :]} ({len(text)} characters)"
 
 

@@ -42,7 +42,7 @@ def children() -> list[str]:
 
 
 def test_no_attack_looks_like_a_failure_of_ours(executor: ZygoteExecutor) -> None:
-    """`tests/conformance` looks at each by itself and at what it leaves behind; this counts what it costs our servers."""
+    """`tests/conformance` looks at each by itself and at what it leaves; this counts what it costs our servers."""
     before, retries = children(), executor.stats.retries
     hostile = [*PROGRAMS, *BOMBS]
     for attack, (outcome,) in zip(hostile, executor.run([job(attack) for attack in hostile], fresh=True), strict=True):
