@@ -52,7 +52,7 @@ class Propose:
         references: reference tasks in a prompt, 0 to 64. Where the mode gives a program to find inputs for, it shows
             that one program instead.
         buffer: collects admitted tasks and, as soon as it has some, gives the references; a buffer, or the path of one.
-            Without it every episode is a function of its seed alone.
+            Without it every episode is a function of its seed alone. One environment or vector writes to a file.
         max_new_tokens: for the solver.
 
     Raises:

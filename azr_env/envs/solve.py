@@ -19,7 +19,7 @@ from azr_env.rewards import REWARD_RANGE
 from azr_env.types import Mode, Role, Status, Task, Verdict
 
 MAX_ATTEMPTS = 64
-_KEPT = 16_384
+_REMEMBERED = 16_384  # by a vector; a single environment meets a task again less often, and there may be many
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Solve:
         parts: domain, verifier, task source and style.
         attempts: answers that an episode allows, 1 to 64. A wrong answer that is not the last one earns 0 and gets
             feedback, which never holds the key; the last one earns what an only one would.
+        remembered: how many tasks keep their prompt for the next time they are drawn.
 
     Raises:
         SettingError: ``attempts`` out of range.
@@ -46,11 +47,11 @@ class Solve:
 
     reward_range = REWARD_RANGE
 
-    def __init__(self, mode: Mode, parts: Parts, attempts: int = 1) -> None:
+    def __init__(self, mode: Mode, parts: Parts, attempts: int = 1, remembered: int = 64) -> None:
         self.mode = mode
         self.parts = parts
         self.attempts = whole(attempts, "attempts", 1, MAX_ATTEMPTS)
-        self._first = lru_cache(_KEPT)(self._begin)
+        self._first = lru_cache(remembered)(self._begin)
 
     def deal(self, requests: Sequence[tuple[np.random.Generator, str | None]]) -> list[Episode]:
         """An episode per (generator, task's id or None); those without an id are drawn in one batch."""
@@ -137,4 +138,4 @@ class SolveVectorEnv(TextVectorEnv):
         **settings: Any,
     ) -> None:
         self.mode: Mode = member(Mode, mode, "mode")
-        super().__init__(Solve(self.mode, parts(**settings), attempts), num_envs, render_mode)
+        super().__init__(Solve(self.mode, parts(**settings), attempts, _REMEMBERED), num_envs, render_mode)
