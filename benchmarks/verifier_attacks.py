@@ -7,8 +7,8 @@ files or environment of the host that were there afterwards and not before. pois
 asked right afterwards, was not graded correct. Attack programs are given as induction answers, as a policy would.
 
 The naive checker puts the answer's text into a line of Python, ``assert ANSWER == f(INPUT)`` and the like, and runs it
-in a fresh interpreter; it is written for this comparison and is part of nothing. It gets the attacks that are answers, and
-not those that would end the machine's processes.
+in a fresh interpreter; it is written for this comparison and is part of nothing. It gets the attacks that are answers,
+and not those that would end the machine's processes.
 """
 
 from __future__ import annotations
