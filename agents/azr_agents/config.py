@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, get_args
 
-from azr_agents.advantages import ADVANTAGES
+from azr_agents.advantages import ALGORITHMS, VARIANTS, check_algorithm
 from azr_env.buffer import Eviction
 from azr_env.errors import SettingError
 from azr_env.rewards import LEARNABILITY
@@ -56,7 +56,10 @@ class SelfPlayConfig:
     )
     references: int = field(default=6, metadata={"help": "Reference tasks shown to a proposer (paper: 6)."})
     learnability: str = field(default="azr", metadata={"help": f"One of {', '.join(LEARNABILITY)}."})
-    advantage: str = field(default="trr++", metadata={"help": f"One of {', '.join(ADVANTAGES)}."})
+    algorithm: str = field(default="trr++", metadata={"help": f"One of {', '.join(ALGORITHMS)}."})
+    advantage: str = field(
+        default="sequences", metadata={"help": f"Mean and deviation of trr++ over one of {', '.join(VARIANTS)}."}
+    )
     capacity: int = field(default=16_384, metadata={"help": "Most live buffer tasks per mode (paper: 16384)."})
     eviction: str = field(default="fifo", metadata={"help": "fifo or reservoir."})
     seed_tasks: int = field(
@@ -72,7 +75,8 @@ class SelfPlayConfig:
             raise SettingError("proposer_rows=1; a baseline needs at least 2 proposals per mode, or 0 for none")
         if not isinstance(self.buffer_share, int | float) or not 0 <= self.buffer_share <= 1:
             raise SettingError(f"buffer_share={self.buffer_share!r}; it is a share from 0 to 1")
-        _one_of(self, learnability=LEARNABILITY, advantage=ADVANTAGES, eviction=get_args(Eviction))
+        check_algorithm(self.algorithm, self.advantage)
+        _one_of(self, learnability=LEARNABILITY, eviction=get_args(Eviction))
         _one_of(self, control=("none", *CONTROLS))
 
     @property

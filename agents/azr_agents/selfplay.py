@@ -33,11 +33,15 @@ from azr_env.types import Mode, Rejection, Role, Status, Task
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One place of the plan: its global number, and which cell it belongs to."""
+    """One place of the plan: its global number, which cell it belongs to, and its group.
+
+    Rows of one group are bound to the same task, or shown the same references.
+    """
 
     number: int
     mode: Mode
     role: Role
+    group: int
 
     @property
     def cell(self) -> str:
@@ -59,7 +63,8 @@ class Completion:
 class Rollout:
     """One row of a round, all of it: what was asked, written, found and paid.
 
-    ``reward`` is ``None`` when the row could not be graded. ``advantage`` is filled in by the trainer.
+    ``reward`` is ``None`` when the row could not be graded. ``advantage`` is filled in by the trainer;
+    with PPO it is the mean over the completion's tokens.
     """
 
     round: int
@@ -121,7 +126,9 @@ class Settings:
         references: tasks shown to a proposer (paper: 6).
         learnability: name of the learnability function.
         style: prompt style.
-        seed: keys all random draws, with the round and the row's number.
+        seed: keys all random draws, with the round and the row's group.
+        group: consecutive rows of a cell that share one prompt. It divides both numbers of rows, and ``buffer_share``
+            is rounded to whole groups.
     """
 
     proposer_rows: int
@@ -131,6 +138,12 @@ class Settings:
     learnability: str = "azr"
     style: Style = Style.PAPER
     seed: int = 0
+    group: int = 1
+
+    @property
+    def fresh_groups(self) -> int:
+        """Groups of a mode's solver rows that are bound to this round's new tasks."""
+        return round(self.solver_rows // self.group * (1 - self.buffer_share))
 
 
 @dataclass
@@ -165,7 +178,7 @@ class SelfPlay:
         """The rows of a round, proposers first, each cell's rows together."""
         cells = [(mode, Role.PROPOSER) for mode in self.modes for _ in range(self.settings.proposer_rows)]
         cells += [(mode, Role.SOLVER) for mode in self.modes for _ in range(self.settings.solver_rows)]
-        return [Row(number, mode, role) for number, (mode, role) in enumerate(cells)]
+        return [Row(number, mode, role, number // self.settings.group) for number, (mode, role) in enumerate(cells)]
 
     def round(self, number: int, rows: Sequence[Row], generate: Generate) -> list[Rollout]:
         """Plays one round and keeps what it found.
@@ -218,7 +231,7 @@ class SelfPlay:
             if not modes:
                 return number - 1
             cells = [(mode, Role.PROPOSER) for mode in modes for _ in range(batch)]
-            rows = [Row(place, mode, role) for place, (mode, role) in enumerate(cells)]
+            rows = [Row(place, mode, role, place) for place, (mode, role) in enumerate(cells)]
             _, tasks = self._fresh(self._propose(number, rows, generate))
             self._keep(number, tasks)
         return -1
@@ -255,7 +268,7 @@ class SelfPlay:
 
     def _references(self, number: int, row: Row) -> tuple[str | None, list[Task]]:
         """The program to propose inputs for, if the mode gives one, and the reference tasks."""
-        rng = self._rng(number, row.number)
+        rng = self._rng(number, row.group)
         sizes = self.buffer.sizes()
         if gives_program(self.domain, row.mode):
             pools = [mode for mode in (Mode.DEDUCTION, Mode.ABDUCTION) if sizes.get(mode)]
@@ -291,8 +304,8 @@ class SelfPlay:
         """New tasks of the source, the same on every process; those that may not be trained on are left out."""
         distinct: dict[str, Task] = {}
         for place, mode in enumerate(self.modes):
-            wanted = round(self.settings.solver_rows * (1 - self.settings.buffer_share))
-            for task in source.draw(mode, [self._rng(number, 2**30 + place)] * wanted):
+            rngs = [self._rng(number, 2**30 + place)] * self.settings.fresh_groups
+            for task in source.draw(mode, rngs):
                 if not self.excluded(task) and self.fits(solver_prompt(self.domain, task, self.settings.style)):
                     distinct.setdefault(self.domain.identity(task), task)
         tasks = list(distinct.values())
@@ -326,23 +339,29 @@ class SelfPlay:
     def _bind(self, number: int, row: Row, fresh: Sequence[Task]) -> tuple[Task, bool]:
         """The task of a solver's row, and whether it is one of this round."""
         place = (row.number - len(self.modes) * self.settings.proposer_rows) % self.settings.solver_rows
-        newest = round(self.settings.solver_rows * (1 - self.settings.buffer_share))
-        if fresh and place < newest:
-            return fresh[place % len(fresh)], True
-        return self.buffer.sample(row.mode, self._rng(number, row.number), 1)[0], False
+        group = place // self.settings.group
+        if fresh and group < self.settings.fresh_groups:
+            return fresh[group % len(fresh)], True
+        return self.buffer.sample(row.mode, self._rng(number, row.group), 1)[0], False
 
     def _solve_rates(self, solved: Sequence[Rollout]) -> dict[str, float]:
-        """Share of correct answers by task identity, over all processes; tasks without a graded answer are left out."""
+        """Share of correct answers by task identity, over all processes.
+
+        Tasks of which an answer could not be graded are left out: those answers that never reach the verifier, the
+        malformed ones, would count too often.
+        """
         mine = [
-            (self.domain.identity(rollout.task), rollout.status == Status.CORRECT)
+            (self.domain.identity(rollout.task), rollout.status == Status.CORRECT, rollout.reward is None)
             for rollout in solved
-            if rollout.task is not None and rollout.fresh and rollout.reward is not None
+            if rollout.task is not None and rollout.fresh
         ]
-        tried, right = Counter[str](), Counter[str]()
-        for identity, correct in self.gather(mine):
+        tried, right, failed = Counter[str](), Counter[str](), set[str]()
+        for identity, correct, ungraded in self.gather(mine):
             tried[identity] += 1
             right[identity] += correct
-        return {identity: right[identity] / tried[identity] for identity in tried}
+            if ungraded:
+                failed.add(identity)
+        return {identity: right[identity] / tried[identity] for identity in tried.keys() - failed}
 
     def _pay(self, rollout: Rollout, rates: dict[str, float]) -> None:
         if rollout.task is None:

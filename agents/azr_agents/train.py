@@ -6,7 +6,7 @@ Deviations from the paper (those of one round stand in :mod:`azr_agents.selfplay
    already. The paper fills up from the buffer only when a round has too few proposals.
 2. Rewards 0 at both extremes of the solve rate, as the paper says; the authors' code pays -0.5 (learnability
    ``azr-code``).
-3. Advantages over sequences, as equation 8 says; the code whitens over tokens (``advantage: trr++tokens``).
+3. Advantages over sequences, as equation 8 says; the code whitens over tokens (``advantage: tokens``).
 4. The buffer evicts its oldest task; the code keeps its oldest and drops every new one.
 5. Everything is measured before and after on the same tasks, held-out ones included, which never enter the buffer.
 """
@@ -32,6 +32,7 @@ from transformers import AutoConfig, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig
 
 from azr_agents import tiny
+from azr_agents.advantages import GROUPED
 from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, options, round_rows
 from azr_agents.evaluate import Result, evaluate, pick_tasks, restored, stored, summary
 from azr_agents.heldout import is_heldout
@@ -39,7 +40,7 @@ from azr_agents.policy import TransformersPolicy, encode
 from azr_agents.progress import TITLES, Progress, table
 from azr_agents.run import Run
 from azr_agents.selfplay import Rollout, SelfPlay, Settings
-from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, round_steps
+from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, check_groups, round_steps
 from azr_env import registry
 from azr_env.buffer import TaskBuffer
 from azr_env.errors import SettingError
@@ -91,6 +92,7 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig) -> Setup:
     domain = registry.domain(config.domain, **given)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     check_arithmetic(args, round_rows(play), processes)
+    check_groups(args, play.algorithm, play.proposals, play.solver_rows, play.buffer_share)
     try:
         model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
         tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
@@ -155,13 +157,14 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
 
     trainer = SelfPlayTrainer(
         selfplay,
-        setup.play.advantage,
+        setup.play.algorithm,
         record,
         setup.model,
         args,
         setup.tokenizer,
         callbacks=[progress, interrupt],
         control=setup.play.control,
+        advantage=setup.play.advantage,
     )
     if resume is None:
         console.print(_describe(setup, sets), highlight=False, soft_wrap=True)
@@ -215,6 +218,7 @@ def _selfplay(setup: Setup, run: Run) -> SelfPlay:
             learnability=play.learnability,
             style=setup.style,
             seed=setup.args.seed,
+            group=setup.args.num_generations if play.algorithm in GROUPED else 1,
         ),
         excluded=lambda task: is_heldout(setup.domain, task),
         fits=setup.fits,
@@ -304,7 +308,8 @@ def _describe(setup: Setup, sets: Sets) -> str:
         f"{setup.config.domain}, {setup.config.model} model, {setup.style} prompts; per round and mode "
         f"{play.proposals} "
         f"proposals and {play.solver_rows} answers; {args.max_steps} steps, learning rate {args.learning_rate:g}, "
-        f"{play.advantage}; measured on {_counts(measured)} tasks"
+        f"{play.algorithm}{' over tokens' if play.advantage == 'tokens' else ''}; "
+        f"measured on {_counts(measured)} tasks"
     )
 
 

@@ -2,16 +2,18 @@
 
 ``rollout_func`` hands each generation batch to :class:`azr_agents.selfplay.SelfPlay`, which binds the prompts late, in
 two phases; then the advantages of the batch are replaced by ours. Everything else is TRL's: generation backends,
-loss, clipping, optimiser, checkpoints, processes.
+loss, clipping, optimiser, checkpoints, processes. PPO adds the loss of its critic (:mod:`azr_agents.critic`); TRL's
+loss takes advantages of shape (B,) and (B, T).
 
-Tested with TRL 1.16. Three of its private methods are touched: ``_generate_single_turn`` is called (the backend of
-all its generation paths), ``_generate_and_score_completions`` is post-processed, and
+Tested with TRL 1.16. Four of its private methods are touched: ``_generate_single_turn`` is called (the backend of
+all its generation paths), ``_generate_and_score_completions`` and ``_compute_loss`` are post-processed, and
 ``_get_per_token_logps_and_entropies`` is fed by chunks.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,14 +24,15 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, is_peft_model
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl import __version__ as trl_version
 
-from azr_agents.advantages import ADVANTAGES, dealt_anew
+from azr_agents.advantages import ADVANTAGES, GROUPED, Floats, check_algorithm, dealt_anew, trr_tokens
+from azr_agents.critic import VALUE_COEFFICIENT, Critic, judge, value_loss
 from azr_agents.policy import encode
 from azr_agents.run import Run
 from azr_agents.selfplay import Completion, Rollout, SelfPlay
@@ -64,9 +67,9 @@ def batch_hint(rows: int) -> str:
     """Which batch settings fit a round of ``rows`` rows, as a sentence for an error message."""
     divisors = [n for n in range(2, rows + 1) if rows % n == 0]
     return (
-        f"A round has {rows} rows, so num_generations must be one of {', '.join(map(str, divisors))} (advantages are "
-        f"relative to the cell: it changes only TRL's own statistics), and per_device_train_batch_size x processes x "
-        f"steps_per_generation must be {rows}."
+        f"A round has {rows} rows, so num_generations must be one of {', '.join(map(str, divisors))} (the answers to "
+        f"one prompt with grpo and rloo; with the others it changes only TRL's own statistics), and "
+        f"per_device_train_batch_size x processes x steps_per_generation must be {rows}."
     )
 
 
@@ -98,6 +101,39 @@ def check_arithmetic(args: GRPOConfig, rows: int, processes: int) -> None:
         )
 
 
+def check_groups(args: GRPOConfig, algorithm: str, proposals: int, answers: int, buffer_share: float) -> None:
+    """Refuses groups of ``num_generations`` rows that do not fill the cells of an algorithm that needs them.
+
+    Args:
+        proposals: of a mode and round.
+        answers: of a mode and round.
+        buffer_share: share of the answers that are bound to tasks of the buffer.
+
+    Raises:
+        SettingError: names the values that would do.
+    """
+    if algorithm not in GROUPED:
+        return
+    size = math.gcd(proposals, answers)
+    rows = f"a mode has {proposals} proposals and {answers} answers a round"
+    if size % args.num_generations:
+        divisors = [str(n) for n in range(2, size + 1) if size % n == 0]
+        raise SettingError(
+            f"algorithm={algorithm} compares groups of num_generations={args.num_generations} rows of one cell that "
+            f"share a prompt, and {rows}: "
+            + (
+                f"num_generations must be one of {', '.join(divisors)}"
+                if divisors
+                else "make proposer_rows and solver_rows multiples of it"
+            )
+        )
+    if proposals and buffer_share < 1 and not round(answers // args.num_generations * (1 - buffer_share)):
+        raise SettingError(
+            f"algorithm={algorithm} binds answers in groups of num_generations={args.num_generations}, {rows}, and "
+            f"with buffer_share={buffer_share:g} not one group goes to a proposal: lower one of the two"
+        )
+
+
 def round_steps(args: GRPOConfig) -> int:
     """Optimiser steps of one round; 0 when the settings do not fit."""
     micro = args.steps_per_generation * args.num_iterations
@@ -109,33 +145,45 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
     Args:
         selfplay: plays the rounds.
-        advantage: name in :data:`azr_agents.advantages.ADVANTAGES`.
+        algorithm: name in :data:`azr_agents.advantages.ALGORITHMS`; with one of ``GROUPED`` the groups of ``selfplay``
+            are of ``num_generations`` rows.
         record: receives the rollouts of each round, advantages filled in.
         model: path or id, as GRPOTrainer takes it.
         args: TRL's settings; one generation batch must be one round.
         tokenizer: of the model.
         callbacks: transformers' callbacks.
         control: ``random-reward`` and ``frozen-proposer`` act here; see :data:`azr_agents.config.CONTROLS`.
+        advantage: name in :data:`azr_agents.advantages.VARIANTS`.
     """
 
     def __init__(
         self,
         selfplay: SelfPlay,
-        advantage: str,
+        algorithm: str,
         record: Callable[[list[Rollout]], None],
         model: str,
         args: GRPOConfig,
         tokenizer: PreTrainedTokenizerBase,
         callbacks: Sequence[TrainerCallback] = (),
         control: str = "none",
+        advantage: str = "sequences",
         **kwargs: Any,
     ) -> None:
-        if advantage not in ADVANTAGES:
-            raise SettingError(f"advantage={advantage!r} is unknown; choose one of {', '.join(ADVANTAGES)}")
+        check_algorithm(algorithm, advantage)
+        if algorithm in GROUPED and selfplay.settings.group != args.num_generations:
+            raise SettingError(
+                f"algorithm={algorithm}: the rows of a round are in groups of {selfplay.settings.group}, and "
+                f"num_generations={args.num_generations}; the two are one number"
+            )
+        if algorithm == "ppo" and args.fp16:
+            raise SettingError("algorithm=ppo steps its value head without loss scaling: use bf16 in the place of fp16")
         check_trl()
         self.selfplay = selfplay
         self.rounds_done = 0
-        self._advantage = ADVANTAGES[advantage]
+        self._algorithm = algorithm
+        self._over_tokens = advantage == "tokens"
+        self.critic: Critic | None = None
+        self._values: Any = None
         self._record = record
         self._plan = selfplay.plan()
         self._rollouts: list[Rollout] = []
@@ -154,6 +202,11 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             )
         self.remove_callback(PrinterCallback)
         selfplay.gather = self._gather
+        if algorithm == "ppo":
+            causal = self.model.get_base_model() if is_peft_model(self.model) else self.model
+            self.critic = Critic(
+                causal.base_model, causal.config.get_text_config().hidden_size, self.accelerator.device
+            )
         self._random_reward = control == "random-reward"
         self._frozen_proposer = control == "frozen-proposer"
         if self._frozen_proposer:
@@ -231,48 +284,97 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             or len(input_ids) < 2 * CHUNKS
             or any(value is not None for key, value in kwargs.items() if key in _IMAGES)
         ):
-            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
-                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
-            )
+            *found, self._values = self._scored(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+            return tuple(found)
         lengths = attention_mask[:, -logits_to_keep:].sum(1)
         order = torch.argsort(lengths, stable=True)
         parts = []
         for rows in order.tensor_split(CHUNKS):
             spare = logits_to_keep - max(1, int(lengths[rows].max()))
             end = input_ids.shape[1] - spare
-            found = super()._get_per_token_logps_and_entropies(
+            scored = self._scored(
                 model, input_ids[rows, :end], attention_mask[rows, :end], logits_to_keep - spare, **kwargs
             )
-            parts.append([None if t is None else _widen(t, spare) for t in found])
+            parts.append([None if t is None else _widen(t, spare) for t in scored])
         back = torch.argsort(order)
-        logps, entropies, losses = zip(*parts, strict=True)
+        logps, entropies, losses, values = zip(*parts, strict=True)
+        self._values = None if values[0] is None else torch.cat(values)[back]
         return (
             torch.cat(logps)[back],
             None if entropies[0] is None else torch.cat(entropies)[back],
             None if losses[0] is None else torch.stack(losses).mean(),
         )
 
+    def _scored(self, model: Any, ids: Any, mask: Any, keep: int, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What TRL finds, and the critic's values of the same pass; ``None`` without a critic or for another model."""
+        if self.critic is None:
+            return (*super()._get_per_token_logps_and_entropies(model, ids, mask, keep, *args, **kwargs), None)
+        with self.critic.listening(keep) as caught:
+            found = super()._get_per_token_logps_and_entropies(model, ids, mask, keep, *args, **kwargs)
+        return (*found, torch.cat(caught) if caught else None)
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        mine = [
-            (rollout.reward, rollout.row.cell, len(rollout.completion.completion_ids)) for rollout in self._rollouts
-        ]
-        rewards, cells, lengths = map(list, zip(*self._gather(mine), strict=True))
+        mine = [(r.reward, r.row.cell, r.row.group, len(r.completion.completion_ids)) for r in self._rollouts]
+        rewards, cells, groups, lengths = map(list, zip(*self._gather(mine), strict=True))
         if self._random_reward:
             seed = np.random.SeedSequence([self.selfplay.settings.seed, self.rounds_done])
             rewards = dealt_anew(rewards, cells, np.random.default_rng(seed))
-        advantages = self._advantage(rewards, cells, lengths)
         if self._frozen_proposer:
-            advantages = np.where([cell.startswith(Role.PROPOSER) for cell in cells], 0.0, advantages)
+            rewards = [None if cell.startswith(Role.PROPOSER) else r for r, cell in zip(rewards, cells, strict=True)]
         base = self.accelerator.process_index * len(mine)
-        local = torch.tensor(advantages[base : base + len(mine)])
-        output["advantages"] = local.to(output["advantages"])
-        for rollout, value in zip(self._rollouts, local.tolist(), strict=True):
+        here = slice(base, base + len(mine))
+        if self.critic is not None:
+            each = self._judge(output, rewards[here])
+        else:
+            if self._algorithm in GROUPED:
+                cells = [f"{cell}/{group}" for cell, group in zip(cells, groups, strict=True)]
+            advantage = trr_tokens if self._over_tokens else ADVANTAGES[self._algorithm]
+            each = advantage(rewards, cells, lengths)[here]
+            output["advantages"] = torch.tensor(each).to(output["advantages"])
+        for rollout, value in zip(self._rollouts, each.tolist(), strict=True):
             rollout.advantage = value
         everyone = self._gather(self._rollouts)
         if self.accelerator.is_main_process:
             self._record(everyone)
         return output
+
+    def _judge(self, output: dict[str, Any], rewards: Sequence[float | None]) -> Floats:
+        """Puts into a batch what PPO's loss reads. Returns the mean advantage of each row's tokens."""
+        ids, mask = (torch.cat([output[f"prompt_{name}"], output[f"completion_{name}"]], 1) for name in ("ids", "mask"))
+        keep, size = output["completion_ids"].shape[1], self.args.per_device_train_batch_size
+        with torch.no_grad():
+            self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, batch_size=size)
+        judgement = judge(rewards, self._take_values(), output["completion_mask"], self._gather)
+        output |= judgement.tensors
+        self._log("azr/explained_variance", judgement.explained)
+        return judgement.means
+
+    def _take_values(self) -> torch.Tensor:
+        """The values of the last pass; they are kept no longer, for they hold its graph."""
+        values, self._values = self._values, None
+        return values
+
+    def _log(self, name: str, value: float) -> None:
+        if not math.isnan(value):
+            self._metrics["train"][name].append(value)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        loss = super()._compute_loss(model, inputs)
+        if self.critic is None:
+            return loss
+        total, count = value_loss(self._take_values(), inputs)
+        everyones = self.accelerator.reduce(torch.stack([total.detach(), count]), "sum").tolist()
+        self._log("azr/value_loss", everyones[0] / everyones[1] if everyones[1] else math.nan)
+        # The mean over the accumulated batches of all processes, as TRL takes it for loss_type "dapo".
+        share = self.current_gradient_accumulation_steps / self.args.steps_per_generation
+        tokens = inputs["value_tokens"].clamp(min=1) / self.accelerator.num_processes * share
+        return loss + VALUE_COEFFICIENT * total / tokens
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.critic is not None and checkpoint is not None:
+            self.critic.load(Path(checkpoint))
 
 
 def _widen(values: torch.Tensor, spare: int) -> torch.Tensor:
@@ -301,12 +403,20 @@ def _reward(
 
 
 class _State(TrainerCallback):  # type: ignore[misc]
-    """Keeps the number of rounds beside each checkpoint."""
+    """Keeps the number of rounds and the critic beside each checkpoint, and steps the critic with the model."""
 
     def __init__(self, trainer: SelfPlayTrainer) -> None:
         self._trainer = trainer
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self._trainer
+        if trainer.critic is not None:
+            lr = trainer.optimizer.param_groups[0]["lr"]
+            trainer.critic.step(lr, args.max_grad_norm, lambda t: trainer.accelerator.reduce(t, "mean"))
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             checkpoint = Run(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            if self._trainer.critic is not None:
+                self._trainer.critic.save(checkpoint.path)
             checkpoint.write(STATE_FILE, {"rounds": self._trainer.rounds_done})

@@ -60,6 +60,65 @@ class Short:
 def broken():
     raise OSError("no such device")
 '''
+VERIFIERS = '''
+from azr_env.errors import SettingError
+from azr_env.types import Status, Verdict
+from azr_env.verifiers.relation import RelationVerifier
+
+class Two:
+    def __init__(self, domain, most):
+        self.most = most
+
+class Picky(RelationVerifier):
+    def __init__(self, domain):
+        raise SettingError(f"only python,\\n  not {domain.name}")
+
+def seven(domain):
+    return 7
+
+class Tidy:
+    """Refuses blanks on purpose, loses a verdict of every fourth batch, and takes the first example unasked."""
+
+    def __init__(self, domain):
+        self._inner = RelationVerifier(domain)
+
+    def verify(self, answers):
+        found = [self._one(task.examples[0], answer, verdict)
+                 for (task, answer), verdict in zip(answers, self._inner.verify(answers))]
+        return found[:-1] if len(answers) == 16 else found
+
+    def _one(self, example, answer, verdict):
+        return verdict if answer == answer.strip() else Verdict(Status.REJECTED, "blanks")
+'''
+CHECKS = """
+from hypothesis import given, strategies as st
+
+def test_drawn():
+    @given(text=st.integers(), data=st.data())
+    def check(text, data):
+        data.draw(st.just("seen"), label="a word")
+        raise ValueError("too\\nbad")
+    check()
+
+def test_flaky():
+    seen = []
+    @given(text=st.text())
+    def check(text):
+        seen.append(text)
+        if len(seen) == 1:
+            raise AssertionError("it was the first")
+    check()
+
+def test_in_words():
+    @given(text=st.text())
+    def check(text):
+        if text:
+            raise AssertionError("a sentence")
+    check()
+
+def test_bare():
+    raise AssertionError
+"""
 
 
 @pytest.fixture
@@ -69,16 +128,19 @@ def plug_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     (site / "planted-1.0.dist-info").mkdir(parents=True)
     (site / "planted-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
-    points = "[azr_env.executors]\nshort = planted_plug_ins:Short\nbroken = planted_plug_ins:broken\n"
-    (site / "planted-1.0.dist-info" / "entry_points.txt").write_text(points + "gone = planted_plug_ins:Gone\n")
+    executors = "".join(f"{name.lower()} = planted_plug_ins:{name}\n" for name in ("Short", "broken", "Gone"))
+    verifiers = "".join(f"{name.lower()} = planted_verifiers:{name}\n" for name in ("Two", "Picky", "seven", "Tidy"))
+    points = f"[azr_env.executors]\n{executors}\n[azr_env.verifiers]\n{verifiers}"
+    (site / "planted-1.0.dist-info" / "entry_points.txt").write_text(points)
     (site / "planted_plug_ins.py").write_text(ENVS + EXECUTORS)
+    (site / "planted_verifiers.py").write_text(VERIFIERS)
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")  # of the user's own tests: not for us
     return work
 
 
 def azr(folder: Path, *args: str) -> tuple[int, str, str]:
-    command = [Path(sys.executable).parent / "azr", "check", *args]
+    command = [str(Path(sys.executable).parent / "azr"), "check", *args]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert list(folder.iterdir()) == [], "nothing is left behind"
     assert "Traceback" not in done.stderr, done.stderr
@@ -94,6 +156,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Exit code: 0 nothing failed" in shown
     for kind, words in (
         ("verifier", "--domain"),
+        ("verifier", "--stricter"),
+        ("domain", "--examples"),
         ("env", "--kwarg"),
         ("executor", "--uncontained"),
         ("domain", "--json"),
@@ -107,6 +171,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["verifier", "relatoin"], "Did you mean 'relation'?"),
         (["verifier", "relation", "--domain", "pythn"], "Did you mean 'python'?"),
+        (["verifier", "relation", "--examples", "3"], "--examples=3"),
         (["domain", "prime"], "no domain is named 'prime'"),
         (["executor", "zygot"], "Did you mean 'zygote'?"),
         (["env", "AZR-Deducton-v0"], "Did you mean 'AZR-Deduction-v0'?"),
@@ -181,11 +246,69 @@ def test_a_broken_executor(plug_ins: Path) -> None:
     assert sum(line.startswith("FAILED") for line in lines) == 1
 
 
-@pytest.mark.parametrize(("name", "says"), [("broken", "OSError: no such device"), ("gone", "AttributeError: ")])
-def test_a_plug_in_that_cannot_be_made(plug_ins: Path, name: str, says: str) -> None:
-    code, out, err = azr(plug_ins, "executor", name)
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["executor", "broken"], "the executor 'broken' cannot be made: OSError: no such device"),
+        (["executor", "gone"], "module 'planted_plug_ins' has no attribute 'Gone'"),
+        (["verifier", "two"], "the verifier 'two' cannot be made for the domain 'prime_inversion': TypeError: Two."),
+        (["verifier", "picky"], "cannot be made for the domain 'prime_inversion': only python, not prime_inversion"),
+        (["verifier", "seven"], "its factory gives 7, which is no object with a method verify(answers)"),
+    ],
+    ids=lambda each: each[1] if isinstance(each, list) else "",
+)
+def test_a_plug_in_that_cannot_be_made(plug_ins: Path, args: list[str], says: str) -> None:
+    code, out, err = azr(plug_ins, *args, *(["--domain", "prime_inversion"] if args[0] == "verifier" else []))
     assert (code, out) == (2, "")
-    assert f"the executor {name!r} cannot be made: {says}" in err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_verifier_that_is_stricter_on_purpose(plug_ins: Path) -> None:
+    code, out, err = azr(plug_ins, "verifier", "tidy", "--domain", "prime_inversion", "--stricter", "--examples", "20")
+    assert code == 1, out + err
+    lines = out.splitlines()
+    assert lines[0] == "verifier tidy (examples=20, domain='prime_inversion', stricter=True)"
+    assert "ok      a changed key is judged anew" in lines
+    (line,) = [line for line in lines if line.startswith("skipped every right answer counts: ")]
+    assert line.endswith("`stricter` is set: this verifier may refuse answers of which the relation holds")
+    (line,) = [line for line in lines if line.startswith("FAILED  a megabyte ends in time: ")]
+    assert "FAILED  a megabyte ends in time: 15 verdicts for 16 answers: " in line
+    (line,) = [line for line in lines if line.startswith("FAILED  nothing to check is no success: ")]
+    assert line.endswith(
+        "look whether there is an example before you take one, and where there is none give Status.ERROR"
+    )
+    assert sum(line.startswith("FAILED") for line in lines) == 2
+
+
+def test_reasons_are_sentences(tmp_path: Path) -> None:
+    file = tmp_path / "test_some.py"
+    file.write_text(CHECKS)
+    code = (
+        "import json, pytest, sys; from azr_env.testing.reporting import Reporter; reporter = Reporter(id)\n"
+        "pytest.main([sys.argv[1], '-p', 'no:terminal', '-p', 'no:cacheprovider'], plugins=[reporter])\n"
+        "print(json.dumps({check.name: check.failures[0][1] for check in reporter.finished()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, file], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+    reasons = json.loads(done.stdout)
+    place = f"(raised at {file}:"
+    assert reasons["test_in_words"] == "a sentence"
+    assert reasons["test_bare"].startswith(f"AssertionError {place}")
+    assert reasons["test_drawn"].startswith(f"ValueError: too bad {place}")
+    assert reasons["test_drawn"].endswith("), where these were drawn: 0; 'seen'")
+    assert reasons["test_flaky"] == "not every time, so something other than the text decides: it was the first"
+
+
+def test_drawn_texts_are_the_same_on_each_run() -> None:
+    code = (
+        "from azr_env.testing import named; from hypothesis import settings; now = settings()\n"
+        "print(now.derandomize, now.database, now.max_examples)"
+    )
+    env = {**os.environ, "AZR_CHECK": json.dumps({"examples": 17})}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["True", "None", "17"]
 
 
 def test_the_isolation_layers_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

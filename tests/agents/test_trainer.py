@@ -14,11 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from azr_agents.advantages import ADVANTAGES
+from azr_agents.advantages import ADVANTAGES, GROUPED, trr_tokens
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import encode
 from azr_agents.selfplay import Completion, Rollout, SelfPlay, Settings
-from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, check_trl, round_steps
+from azr_agents.trainer import SelfPlayTrainer, check_arithmetic, check_groups, check_trl, round_steps
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.errors import SettingError
@@ -53,7 +53,8 @@ def make(tmp_path: Path, base_model: Path, small_primes: PrimeInversionDomain) -
     def build(
         sizes: Settings = SIZES,
         model: Path = base_model,
-        advantage: str = "trr++",
+        algorithm: str = "trr++",
+        advantage: str = "sequences",
         **changes: Any,
     ) -> Bench:
         settings: dict[str, Any] = {
@@ -83,7 +84,7 @@ def make(tmp_path: Path, base_model: Path, small_primes: PrimeInversionDomain) -
         selfplay = SelfPlay(domain, verifier, TaskBuffer(), sizes, excluded=held)
         rounds: list[list[Rollout]] = []
         tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-        trainer = SelfPlayTrainer(selfplay, advantage, rounds.append, str(model), args, tokenizer)
+        trainer = SelfPlayTrainer(selfplay, algorithm, rounds.append, str(model), args, tokenizer, advantage=advantage)
         torch.manual_seed(args.seed)
         selfplay.seed(trainer.generate, 4, 10, 8)
         return Bench(trainer, rounds)
@@ -183,10 +184,16 @@ def test_prompts_of_different_lengths_get_the_completion_of_their_own(make: Make
 # Advantages
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_advantages_are_trls_own_where_a_cell_is_a_group(make: Make, share: float) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "group", "share"),
+    [("trr++", 1, 0.0), ("trr++", 1, 0.5), ("trr++", 1, 1.0), ("grpo", 3, 0.0), ("grpo", 3, 0.5), ("grpo", 3, 1.0)],
+)
+def test_advantages_are_trls_own_where_its_groups_are_ours(
+    make: Make, algorithm: str, group: int, share: float
+) -> None:
     """TRL normalises the same rewards over groups of num_generations rows; ungraded rows are among them."""
-    bench = make(replace(SIZES, buffer_share=share), max_steps=3)
+    sizes = replace(SIZES, buffer_share=share, group=group)
+    bench = make(sizes, max_steps=3, algorithm=algorithm, num_generations=6 if group == 1 else group)
     trls: list[float] = []
     record = bench.trainer._record
 
@@ -204,16 +211,21 @@ def test_advantages_are_trls_own_where_a_cell_is_a_group(make: Make, share: floa
         assert any(r.reward is None for rollouts in bench.rounds for r in rollouts)
 
 
-@pytest.mark.parametrize("name", list(ADVANTAGES))
-def test_the_chosen_advantage_reaches_the_loss(make: Make, name: str) -> None:
+@pytest.mark.parametrize(("name", "variant"), [*((name, "sequences") for name in ADVANTAGES), ("trr++", "tokens")])
+def test_the_chosen_advantage_reaches_the_loss(make: Make, name: str, variant: str) -> None:
+    group = 4 if name in GROUPED else 1
     bench = make(
-        Settings(proposer_rows=4, solver_rows=8, references=1, style=Style.COMPACT), advantage=name, num_generations=4
+        Settings(proposer_rows=4, solver_rows=8, references=1, style=Style.COMPACT, group=group),
+        algorithm=name,
+        advantage=variant,
+        num_generations=4,
     )
     bench.trainer.train()
     (rollouts,) = bench.rounds
     rewards = [r.reward for r in rollouts]
     lengths = [len(r.completion.completion_ids) for r in rollouts]
-    expected = ADVANTAGES[name](rewards, [r.row.cell for r in rollouts], lengths)
+    groups = [r.row.cell + (f" {r.row.number // 4}" if name in GROUPED else "") for r in rollouts]
+    expected = (trr_tokens if variant == "tokens" else ADVANTAGES[name])(rewards, groups, lengths)
     assert [r.advantage for r in rollouts] == pytest.approx(expected.tolist(), abs=1e-6)
     assert sorted(bench.batch()["advantages"].tolist()) == pytest.approx(sorted(expected.tolist()), abs=1e-6)
 
@@ -389,9 +401,40 @@ def test_a_trl_with_another_generation_method_is_refused(make: Make, monkeypatch
         check_trl()
 
 
-def test_an_unknown_advantage_is_refused(make: Make) -> None:
-    with pytest.raises(SettingError, match=r"'trr' is unknown; choose one of trr\+\+, trr\+\+tokens"):
-        make(advantage="trr")
+def test_names_and_settings_that_do_not_fit_are_refused(make: Make) -> None:
+    with pytest.raises(SettingError, match=r"algorithm='trr' is unknown; choose one of trr\+\+, grpo, rloo, ppo"):
+        make(algorithm="trr")
+    with pytest.raises(SettingError, match=r"advantage=tokens is a variant of trr\+\+"):
+        make(algorithm="grpo", advantage="tokens")
+    with pytest.raises(SettingError, match=r"in groups of 1, and num_generations=6; the two are one number"):
+        make(algorithm="rloo")
+    with pytest.raises(SettingError, match="use bf16 in the place of fp16"):
+        make(algorithm="ppo", fp16=True)
+
+
+@pytest.mark.parametrize("algorithm", ["trr++", "ppo"])
+def test_groups_do_not_matter_to_algorithms_without(algorithm: str) -> None:
+    check_groups(config(num_generations=36), algorithm, 4, 8, 0.5)
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
+def test_groups_fill_the_cells(algorithm: str) -> None:
+    for proposals, answers, size in ((4, 8, 4), (8, 32, 8), (0, 12, 6), (4, 8, 2)):
+        check_groups(config(num_generations=size, per_device_train_batch_size=72), algorithm, proposals, answers, 0.5)
+    with pytest.raises(SettingError, match=f"algorithm={algorithm} compares groups of num_generations=6") as found:
+        check_groups(config(num_generations=6), algorithm, 8, 36, 0.5)
+    assert str(found.value).endswith("8 proposals and 36 answers a round: num_generations must be one of 2, 4")
+    with pytest.raises(SettingError, match="make proposer_rows and solver_rows multiples of it"):
+        check_groups(config(num_generations=4), algorithm, 3, 8, 0.5)
+
+
+def test_some_group_goes_to_a_proposal() -> None:
+    with pytest.raises(SettingError, match=r"buffer_share=0\.5 not one group goes to a proposal"):
+        check_groups(config(), "grpo", 4, 4, 0.5)
+    for proposals, answers, share in ((4, 4, 0.25), (4, 8, 0.5), (4, 4, 1.0), (0, 4, 0.5)):
+        check_groups(config(), "grpo", proposals, answers, share)
+        fresh = Settings(proposals, answers, share, group=4).fresh_groups
+        assert (fresh == 0) == (share == 1 or proposals == 0)
 
 
 def config(**changes: Any) -> GRPOConfig:

@@ -265,7 +265,7 @@ def test_every_setting_of_self_play_arrives(tmp_path: Path, recipe: Callable[...
 
 def test_flags_go_over_the_recipe(tmp_path: Path, recipe: Callable[..., Path]) -> None:
     run = tmp_path / "run"
-    flags = "--max_steps=1 --eval_tasks 0 --proposer_rows 0 --per_device_train_batch_size 24 --advantage trr++tokens"
+    flags = "--max_steps=1 --eval_tasks 0 --proposer_rows 0 --per_device_train_batch_size 24 --advantage tokens"
     assert train("--config", recipe(), "--output-dir", run, *flags.split(), "--save-strategy", "no") == 0
     rollouts = lines(run, "rollouts.jsonl")
     assert len(rollouts) == 24
