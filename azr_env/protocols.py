@@ -30,6 +30,11 @@ class Executor(Protocol):
         """Interpreter and level: two executors with one fingerprint give the same outcomes."""
         ...
 
+    @property
+    def authority(self) -> Executor:
+        """The executor whose word settles what earns a reward. A strict executor is its own."""
+        ...
+
     def run(self, jobs: Sequence[Job]) -> list[list[Outcome]]:
         """One list of outcomes per job, one outcome per call, in order. Never raises for what a program does.
 

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
 from typing import Any, Literal, cast
 
-from azr_env.errors import DuplicateNameError, UnknownNameError, UnknownOptionError
+from azr_env.errors import DuplicateNameError, SettingError, UnknownNameError, UnknownOptionError
 from azr_env.protocols import Domain, Executor, Policy, TaskSource, Verifier
 
 Kind = Literal["domain", "verifier", "executor", "source", "policy"]
@@ -58,7 +58,10 @@ def factory(kind: Kind, name: str) -> Any:
             f"no {kind} is named {name!r}. Installed: {exist}.{hint} "
             f"A plug-in adds one by an entry point in the group {GROUPS[kind]!r}."
         )
-    return points[name].load()
+    try:
+        return points[name].load()
+    except AttributeError as exc:
+        raise UnknownNameError(f"the {kind} {name!r} is named {points[name].value!r}, but {exc}") from None
 
 
 def domain(spec: str | Domain, executor: str | Executor = "zygote", **options: Any) -> Domain:
@@ -69,6 +72,7 @@ def domain(spec: str | Domain, executor: str | Executor = "zygote", **options: A
         UnknownOptionError: options that the domain does not take, or options beside a finished object.
     """
     if not isinstance(spec, str):
+        _made("domain", spec)
         if options:
             raise UnknownOptionError(
                 f"unexpected keyword argument {min(options)!r}: a domain's options go with its name, not with an object"
@@ -80,20 +84,20 @@ def domain(spec: str | Domain, executor: str | Executor = "zygote", **options: A
     except TypeError as exc:
         if "argument" not in str(exc):
             raise
-        raise UnknownOptionError(f"domain {spec!r} does not take these options ({sorted(options)}): {exc}") from None
+        raise UnknownOptionError(f"domain {spec!r} does not take all of these options: {exc}") from None
 
 
 def verifier(spec: str | Verifier, domain: Domain) -> Verifier:
     """The verifier itself, or the one of that name for ``domain``."""
     if not isinstance(spec, str):
-        return spec
+        return cast(Verifier, _made("verifier", spec))
     return cast(Verifier, factory("verifier", spec)(domain))
 
 
 def source(spec: str | TaskSource, domain: Domain) -> TaskSource:
     """The task source itself, or the one that ``NAME`` or ``NAME:ARGUMENT`` gives."""
     if not isinstance(spec, str):
-        return spec
+        return cast(TaskSource, _made("source", spec))
     name, _, argument = spec.partition(":")
     return cast(TaskSource, factory("source", name)(argument, domain))
 
@@ -101,7 +105,7 @@ def source(spec: str | TaskSource, domain: Domain) -> TaskSource:
 def policy(spec: str | Policy) -> Policy:
     """The policy itself, or the one that ``NAME`` or ``NAME:ARGUMENT`` gives."""
     if not isinstance(spec, str):
-        return spec
+        return cast(Policy, _made("policy", spec))
     name, _, argument = spec.partition(":")
     return cast(Policy, factory("policy", name)(argument))
 
@@ -113,13 +117,24 @@ def executor(spec: str | Executor) -> Executor:
     environments must not start a hundred of them.
     """
     if not isinstance(spec, str):
-        return spec
+        return cast(Executor, _made("executor", spec))
     make = factory("executor", spec)
     with _lock:
         if spec not in _shared:
             _shared[spec] = cast(Executor, make())
             atexit.register(_shared[spec].close)
         return _shared[spec]
+
+
+_PROTOCOLS = {"domain": Domain, "verifier": Verifier, "executor": Executor, "source": TaskSource, "policy": Policy}
+
+
+def _made(kind: str, spec: object) -> object:
+    """The object, if it looks like a plug-in of the kind; a class is the usual slip."""
+    if isinstance(spec, type) or not isinstance(spec, _PROTOCOLS[kind]):
+        slip = f"the class {spec.__name__}" if isinstance(spec, type) else f"{spec!r:.80}"
+        raise SettingError(f"a {kind} is given as a name, or as an object with its members; this is {slip}")
+    return spec
 
 
 def _points(kind: Kind) -> dict[str, EntryPoint]:

@@ -1,39 +1,85 @@
-"""How many programs and calls per second: the strict executor, an unsandboxed pool, a fresh interpreter each?
+"""How many programs and calls per second: strict, in chunks, an unsandboxed pool, a fresh interpreter each?
 
     python benchmarks/executor_throughput.py --check
 
-One worker each, one after the other in one run, nothing cached; the best of several passes over the same programs.
-The pool (pebble) reuses one process and protects nothing. "right" counts answer keys that were reached.
+One worker each, nothing cached; each part of the programs goes to one executor after the other, several times over,
+and the best time of each part counts: other work on the machine slows them all. The chunks are timed with
+their gate, their sample and what they leave to the strict level. The pool (pebble) reuses one process and protects
+nothing. "right" counts answer keys that were reached.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from _harness import DATA, Bar, Report, main
+from pebble import ProcessPool
 
 from azr_env import values
+from azr_env.domains.python import PythonDomain
 from azr_env.errors import ValueFormatError
-from azr_env.executors.zygote import ZygoteExecutor
-from azr_env.types import Job, Limits, OutcomeStatus
+from azr_env.executors.zygote import ZygoteChunkExecutor, ZygoteExecutor, plain
+from azr_env.types import Claim, Example, Job, Limits, Mode, OutcomeStatus, Task
 
-BARS = {"strict_programs_per_s": Bar(450), "strict_calls_per_s": Bar(3500), "strict_wrong": Bar(0, at_most=True)}
+BARS = {
+    "strict_programs_per_s": Bar(600),
+    "strict_calls_per_s": Bar(4200),
+    "strict_wrong": Bar(0, at_most=True),
+    "chunk_programs_per_s": Bar(2500),
+    "chunk_wrong": Bar(0, at_most=True),
+    "two_workers_over_one": Bar(1.8),
+}
 CALLS = 10
-PASSES = 3
-SLOW_PROGRAMS = 60
+PASSES = 5
+PART = 112
+"""How many programs are timed at once: seven chunks."""
+PIECE = 28
+"""The same for the strict level, which takes longer."""
+SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
+SLOW_PROGRAMS = 40
 """How many programs the fresh interpreters get; they are slow enough for that to be a measure."""
 
-T = TypeVar("T")
 Program = tuple[str, tuple[object, ...], object]
 """Source, arguments, output."""
 _ALONE = "import sys, json\ng = {}\nexec(sys.stdin.read(), g)\nprint(json.dumps(repr(g['f'](*eval(sys.argv[1])))))"
+
+
+@dataclass
+class Contender:
+    """Something that runs programs: each with the given number of calls, and gives how many were right."""
+
+    name: str
+    sandboxed: str
+    run: Callable[[list[Program], int], int]
+    piece: int = PART
+    seconds: dict[tuple[int, int], float] = field(default_factory=dict)
+    right: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def time(self, part: list[Program], first: int, calls: int) -> None:
+        """Runs a part of the programs, of which the first is number ``first``, once more; best times are kept."""
+        for at in range(0, len(part), self.piece):
+            begun = time.perf_counter()
+            right = self.run(part[at : at + self.piece], calls)
+            seconds = time.perf_counter() - begun
+            key = first + at, calls
+            self.seconds[key] = min(seconds, self.seconds.get(key, seconds))
+            self.right[key] = min(right, self.right.get(key, right))
+
+    def total(self, calls: int) -> tuple[float, int]:
+        """Best seconds, and how many were right, of all parts."""
+        parts = [key for key in self.seconds if key[1] == calls]
+        return sum(self.seconds[key] for key in parts), sum(self.right[key] for key in parts)
 
 
 def programs(path: Path) -> list[Program]:
@@ -55,17 +101,17 @@ def programs(path: Path) -> list[Program]:
     return found
 
 
-def strict(work: list[Program], calls: int, passes: int) -> tuple[float, int]:
-    """Seconds of the best pass, and how many programs gave their output in every call."""
-    jobs = [Job(source, (values.encode(given, ordered=True),) * calls, Limits()) for source, given, _ in work]
-    with ZygoteExecutor(workers=1, cache_size=0) as executor:
-        executor.run(jobs[:5])
-        seconds, results = _best(lambda: executor.run(jobs, fresh=True), passes)
-    right = 0
-    for (_, _, output), outcomes in zip(work, results, strict=True):
-        ok = all(outcome.status is OutcomeStatus.OK for outcome in outcomes)
-        right += ok and all(values.decode(outcome.value) == output for outcome in outcomes)
-    return seconds, right
+def jobs(work: list[Program], calls: int) -> list[Job]:
+    """What an executor gets."""
+    return [Job(source, (values.encode(given, ordered=True),) * calls, Limits()) for source, given, _ in work]
+
+
+def count(work: list[Program], results: list[list[object]]) -> int:
+    """How many programs gave their output in every call."""
+    return sum(
+        all(o.status is OutcomeStatus.OK and values.decode(o.value) == output for o in outcomes)  # type: ignore[attr-defined]
+        for (_, _, output), outcomes in zip(work, results, strict=True)
+    )
 
 
 def run_in_process(source: str, arguments: str, calls: int) -> list[str]:
@@ -75,72 +121,169 @@ def run_in_process(source: str, arguments: str, calls: int) -> list[str]:
     return [repr(names["f"](*eval(arguments))) for _ in range(calls)]  # type: ignore[operator]  # noqa: S307
 
 
-def pool(work: list[Program], calls: int, passes: int) -> tuple[float, int]:
-    """The same with pebble's process pool, one worker."""
-    from pebble import ProcessPool
-
-    with ProcessPool(max_workers=1) as processes:
-
-        def once() -> list[list[str]]:
-            futures = [processes.schedule(run_in_process, (s, repr(given), calls), timeout=10) for s, given, _ in work]
-            return [future.result() for future in futures]
-
-        processes.schedule(run_in_process, ("f = int", "()", 1)).result()
-        seconds, results = _best(once, passes)
-    return seconds, sum(set(r) == {repr(output)} for r, (_, _, output) in zip(results, work, strict=True))
+def spin(rounds: int) -> float:
+    """Seconds of a fixed piece of work."""
+    begun = time.perf_counter()
+    for _ in range(rounds):
+        pass
+    return time.perf_counter() - begun
 
 
-def fresh(work: list[Program], _calls: int, _passes: int) -> tuple[float, int]:
-    """The same with a new interpreter for each program."""
+def two_cores() -> float:
+    """How much more two processes get done than one: what no program on this machine can go beyond by much."""
+    with multiprocessing.get_context("spawn").Pool(2) as both:
+        both.map(spin, [1000] * 2, chunksize=1)
+        together = min(max(both.map(spin, [2_000_000] * 2, chunksize=1)) for _ in range(9))
+    return 2 * min(spin(2_000_000) for _ in range(9)) / together
 
-    def once() -> list[str]:
-        return [
-            subprocess.run(
-                [sys.executable, "-I", "-S", "-c", _ALONE, repr(given)],
-                input=source,
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            ).stdout
-            for source, given, _ in work
+
+def contenders(stack: ExitStack) -> list[Contender]:
+    """Every executor, warm."""
+    strict = stack.enter_context(ZygoteExecutor(workers=1, cache_size=0))
+    both = stack.enter_context(ZygoteExecutor(workers=2, cache_size=0))
+    chunk = stack.enter_context(ZygoteChunkExecutor(workers=1, cache_size=0))
+    processes = stack.enter_context(ProcessPool(max_workers=1))
+
+    def run_strict(work: list[Program], calls: int) -> int:
+        return count(work, strict.run(jobs(work, calls), fresh=True))  # type: ignore[arg-type]
+
+    def run_both(work: list[Program], calls: int) -> int:
+        return count(work, both.run(jobs(work, calls), fresh=True))  # type: ignore[arg-type]
+
+    def run_chunks(work: list[Program], calls: int) -> int:
+        plain.why_not.cache_clear()
+        return count(work, chunk.run(jobs(work, calls)))  # type: ignore[arg-type]
+
+    def run_pool(work: list[Program], calls: int) -> int:
+        futures: list[Future[list[str]]] = [
+            processes.schedule(run_in_process, (source, repr(given), calls), timeout=10) for source, given, _ in work
         ]
+        return sum(set(f.result()) == {repr(output)} for f, (_, _, output) in zip(futures, work, strict=True))
 
-    seconds, results = _best(once, 1)
-    return seconds, sum(r.strip() == json.dumps(repr(output)) for r, (_, _, output) in zip(results, work, strict=True))
+    return [
+        Contender("strict zygote", "yes", run_strict, PIECE),
+        Contender("strict zygote, two workers", "yes", run_both, PIECE),
+        Contender("zygote-chunk", "yes, 16 plain programs share a process", run_chunks),
+        Contender("pebble pool", "no", run_pool),
+    ]
 
 
-def _best(action: Callable[[], list[T]], passes: int) -> tuple[float, list[T]]:
-    best, result = float("inf"), []
-    for _ in range(passes):
+def fresh(work: list[Program], _calls: int) -> int:
+    """A new interpreter for each program."""
+    return sum(
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _ALONE, repr(given)],
+            input=source,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        ).stdout.strip()
+        == json.dumps(repr(output))
+        for source, given, output in work
+    )
+
+
+def claims(work: list[Program], right: float, number: int) -> list[Claim]:
+    """The task's own input as the answer to each program; of the share that is not right, the task wants another value.
+
+    No two numbers give equal claims.
+    """
+    found = []
+    for at, (source, given, output) in enumerate(work):
+        wanted = output if at % 20 < 20 * right else "another value"
+        example = Example(values.render_arguments(given), values.render(wanted))
+        program = f"{source}\n# {number}"
+        task = Task(str(at), "python", Mode.ABDUCTION, program, (example,))
+        found.append(Claim(task, example.input, program, (example,)))
+    return found
+
+
+def verify(work: list[Program], passes: int) -> Iterator[tuple[float, float, float]]:
+    """Share of right answers, and claims per second at the strict level and in chunks, whose right ones run again."""
+    numbers = itertools.count()
+    with ZygoteExecutor(workers=1) as strict, ZygoteChunkExecutor(workers=1) as chunk:
+        domains = [PythonDomain(strict), PythonDomain(chunk)]
+        for domain in domains:
+            domain.holds(claims(work, 0.5, next(numbers)))
+        for share in SHARES:
+            best = [float("inf"), float("inf")]
+            for _ in range(passes):
+                asked = claims(work, share, next(numbers))
+                for which, domain in enumerate(domains):
+                    plain.why_not.cache_clear()
+                    begun = time.perf_counter()
+                    domain.holds(asked)
+                    best[which] = min(best[which], time.perf_counter() - begun)
+            yield share, len(work) / best[0], len(work) / best[1]
+
+
+def gate_us(work: list[Program]) -> float:
+    """Microseconds of the gate per program."""
+    best = float("inf")
+    for _ in range(PASSES):
+        plain.why_not.cache_clear()
         begun = time.perf_counter()
-        result = action()
+        for source, _, _ in work:
+            plain.why_not(source)
         best = min(best, time.perf_counter() - begun)
-    return best, result
+    return best / len(work) * 1e6
+
+
+def share_plain(work: list[Program]) -> float:
+    """Share of the programs that pass the gate."""
+    return sum(plain.plain(source) for source, _, _ in work) / len(work)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Runs the three, with one call and with ten inputs per program."""
-    work = programs(options.data)[: 100 if options.quick else None]
-    passes = 1 if options.quick else PASSES
+    """Times all of them, with one call and with ten inputs per program."""
+    work = programs(options.data)[: PART if options.quick else None]
+    parts = [work[at : at + PART] for at in range(0, len(work), PART)]
+    with ExitStack() as stack:
+        running = contenders(stack)
+        for contender in running:
+            contender.run(work[:20], 1)
+        for _ in range(2 if options.quick else PASSES):
+            for number, part in enumerate(parts):
+                for contender in running:
+                    for calls in (1, CALLS):
+                        contender.time(part, number * PART, calls)
+    alone = Contender("fresh subprocess", "no", fresh)
+    alone.time(work[:SLOW_PROGRAMS], 0, 1)
     report = Report(["executor", "sandboxed", "programs", "right", "programs/s", f"calls/s ({CALLS} each)"])
-    for name, sandboxed, run, part in (
-        ("strict zygote", "yes", strict, work),
-        ("pebble pool", "no", pool, work),
-        ("fresh subprocess", "no", fresh, work[:SLOW_PROGRAMS]),
-    ):
-        seconds, right = run(part, 1, passes)
-        per_call = "-"
-        if run is not fresh:
-            per_call = len(part) * CALLS / run(part, CALLS, passes)[0]
-        report.rows.append([name, sandboxed, len(part), right, len(part) / seconds, per_call])
-        if run is strict:
-            report.figures["strict_programs_per_s"] = len(part) / seconds
-            report.figures["strict_calls_per_s"] = float(per_call)
-            report.figures["strict_wrong"] = len(part) - right
-        else:
-            report.figures[f"{name.split()[0]}_programs_per_s"] = len(part) / seconds
-    report.notes.append("The pool and the fresh interpreter compare repr texts, so set order may count against them.")
+    speed: dict[str, float] = {}
+    for contender in [*running, alone]:
+        seconds, right = contender.total(1)
+        programs_run = SLOW_PROGRAMS if contender is alone else len(work)
+        speed[contender.name] = programs_run / seconds
+        per_call: object = "-" if contender is alone else programs_run * CALLS / contender.total(CALLS)[0]
+        report.rows.append([contender.name, contender.sandboxed, programs_run, right, speed[contender.name], per_call])
+    strict, both, chunk, pool = running
+    report.figures = {
+        "strict_programs_per_s": speed[strict.name],
+        "strict_calls_per_s": len(work) * CALLS / strict.total(CALLS)[0],
+        "strict_wrong": len(work) - min(strict.total(1)[1], strict.total(CALLS)[1]),
+        "chunk_programs_per_s": speed[chunk.name],
+        "chunk_wrong": len(work) - min(chunk.total(1)[1], chunk.total(CALLS)[1]),
+        "two_workers_over_one": speed[both.name] / speed[strict.name],
+        "two_cores_over_one": two_cores(),
+        "pebble_programs_per_s": speed[pool.name],
+        "fresh_programs_per_s": speed[alone.name],
+    }
+    report.notes += [
+        f"Two workers do {report.figures['two_workers_over_one']:.2f} times the work of one; two processes that only "
+        f"count do {report.figures['two_cores_over_one']:.2f} times the work of one on this machine. One worker "
+        "already keeps the host's process busy beside it.",
+        "The pool and the fresh interpreter compare repr texts, so set order may count against them.",
+        f"The gate takes {gate_us(work):.0f} microseconds a program, once; {share_plain(work):.1%} are plain.",
+    ]
+    for right, strict_rate, chunk_rate in verify(work[:PART], 2 if options.quick else PASSES):
+        report.figures[f"strict_claims_per_s_{right:.0%}_right"] = strict_rate
+        report.figures[f"chunk_claims_per_s_{right:.0%}_right"] = chunk_rate
+        report.notes.append(
+            f"Abduction answers verified per second, {right:.0%} of them right: strict {strict_rate:,.0f}, in chunks "
+            f"{chunk_rate:,.0f}, where the right ones run strictly too."
+        )
     return report
 
 

@@ -38,6 +38,11 @@ class ScriptedExecutor:
         return "scripted"
 
     @property
+    def authority(self) -> ScriptedExecutor:
+        """Itself."""
+        return self
+
+    @property
     def fingerprint(self) -> str:
         """``scripted``."""
         return "scripted"

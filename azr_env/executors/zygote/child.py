@@ -1,4 +1,4 @@
-"""One job, in a process of its own that runs nothing else and never returns. Standard library only: loaded by its path.
+"""One load, in a process of its own that runs nothing else. Standard library only: loaded by its path.
 
 The server hands this file, ``wire`` and ``frames`` a private copy of the builtins, so a program that patches
 ``builtins`` does not reach them by accident. A program that goes through frames can still forge its own
@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import gc
 import os
-import random
 import resource
 import sys
 import types
@@ -38,6 +37,10 @@ def f(nums, text='a b', table=None):
     return output, 1.5, ''.join(words), g(nums, 2), table, max(nums), text.replace('a', 'b')[::-1], None, True
 """
 
+_POOL, _POOL_HEAD, _BYTES_HEAD, _SMALLEST_BLOCK = 16_384, 48, 33, 513  # of CPython's allocator, and of bytes
+_MOST_KEPT = 1 << 20  # bytes of one size: where the allocator works otherwise, settling gives up
+_EXIT_IMPORT = 72  # frames.EXIT_IMPORT
+_exit = os._exit
 _name_of = type.__dict__["__name__"].__get__  # a metaclass can lie about __name__; the slot cannot
 _write = os.write
 
@@ -49,6 +52,14 @@ class Kit:
         self.encode, self.decode, self.not_plain = wire.encode, wire.decode, wire.NotPlain
         self.frames = frames
         self.lock = lock
+        self.kept: list[bytes] = []
+        self._last: tuple[str, types.CodeType] | None = None
+
+    def compiled(self, program: str) -> types.CodeType:
+        """The program's code; that of the last program is remembered."""
+        if self._last is None or self._last[0] != program:
+            self._last = program, compile(program, "<program>", "exec", dont_inherit=True)
+        return self._last[1]
 
 
 def confine(kit: Kit, results: int, timeout_s: float, memory_mib: int) -> None:
@@ -77,30 +88,74 @@ def warm(kit: Kit) -> None:
     gc.disable()
 
 
-def run(kit: Kit, program: str, calls: list[str], most: int, send: Callable[[int, str, int], bool]) -> None:
-    """Runs the program, makes the calls, and sends one frame for each as soon as it is done."""
+def settle() -> list[bytes]:
+    """In the server, last before service: fills the gaps of its memory. Gives what must be kept for that.
+
+    A child's first objects then lie side by side on new pages, and not in gaps all over pages that it shares
+    with the server, each of which the kernel would have to copy for it.
+    """
+    kept: list[bytes] = []
+    for size in range(48, _SMALLEST_BLOCK, 16):  # Python's own allocator: pools of one size each
+        for _ in range(_MOST_KEPT // size):
+            kept.append(bytes(size - _BYTES_HEAD))
+            if id(kept[-1]) % _POOL == _POOL_HEAD:  # the first of a new pool
+                break
+    end = id(bytes(120_000))  # larger than any gap, so it lies behind the last
+    for size in (65_536, 32_768, 16_384, 8_192, 4_096, 2_048, 1_536, 1_024, 800, 640, 528):  # the C library's
+        for _ in range(_MOST_KEPT // size):
+            block = bytes(size)
+            if id(block) >= end:
+                break
+            kept.append(block)
+    return kept
+
+
+def run_all(kit: Kit, programs: list[tuple[str, list[str]]], most: int, send: Callable[[int, str, int], bool]) -> None:
+    """Runs the programs one after the other, each in a module of its own.
+
+    Several share a process only if they are plain (:mod:`azr_env.executors.zygote.plain`). Loading a module would
+    outlast its program, so it ends the process; the host runs what is left one by one.
+    """
+    if len(programs) == 1:
+        ((program, calls),) = programs
+        run(kit, program, calls, most, send)
+        return
+    sys.meta_path[:] = [_NoMoreModules]
+    for program, calls in programs:
+        run(kit, program, calls, most, send).clear()
+
+
+class _NoMoreModules:
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        _exit(_EXIT_IMPORT)
+
+
+def run(
+    kit: Kit, program: str, calls: list[str], most: int, send: Callable[[int, str, int], bool]
+) -> dict[str, object]:
+    """Runs the program, makes the calls, and sends one frame for each as soon as it is done. Gives its names."""
     frames = kit.frames
-    if "random" in program:
-        random.seed()
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
     gc.enable()
     sys.setrecursionlimit(FRAMES_OF_F + _depth())  # before the program: it may set its own
     try:
-        exec(compile(program, "<program>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(kit.compiled(program), module.__dict__)  # noqa: S102
         f = _lookup(module)
     except BaseException as exc:  # noqa: BLE001
         mark, text = _failure(frames, exc)
         for _ in calls:
             send(mark, text, frames.MAX_DETAIL)
-        return
+        return module.__dict__
     for call in calls:
         mark, text = _call(kit, f, call)
         if mark != frames.OK:
             send(mark, text, frames.MAX_DETAIL)
         elif not send(mark, text, most):
             send(frames.UNSUPPORTED, f"result larger than {most} bytes", frames.MAX_DETAIL)
+    return module.__dict__
 
 
 def _lookup(module: types.ModuleType) -> Callable[..., object]:

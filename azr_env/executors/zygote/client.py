@@ -7,22 +7,23 @@ import platform
 import sys
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
 
 from azr_env.errors import ExecutorClosedError, SettingError
+from azr_env.executors.zygote.cache import OutcomeCache
 from azr_env.executors.zygote.dispatch import Slot, Ticket, dispatch
+from azr_env.executors.zygote.load import Load
+from azr_env.executors.zygote.plain import plain
 from azr_env.executors.zygote.reports import LEVEL
-from azr_env.types import Job, Outcome, OutcomeStatus
+from azr_env.types import Job, Limits, Outcome
 
 LANES: Final = 2
-CACHED_CHARS: Final = 16_384
-"""A job with more text than this, program, calls and values together, is not cached."""
+TOGETHER: Final = 16
+"""Most jobs that share a process."""
 _REVISION = 1  # part of the fingerprint: raise it when the same job may come out differently
-_DETERMINISTIC = {OutcomeStatus.OK, OutcomeStatus.RAISED, OutcomeStatus.UNSUPPORTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +31,25 @@ class Stats:
     """Counts since the executor was made.
 
     Attributes:
-        forks: jobs that were run in a process of their own.
+        forks: processes that ran jobs.
         calls: calls asked for, cached ones included.
         cache_hits: jobs that were answered without running.
-        retries: jobs run again because a server died.
+        retries: processes run again because a server died.
+        shared: jobs that were first run in a process with others.
     """
 
     forks: int = 0
     calls: int = 0
     cache_hits: int = 0
     retries: int = 0
+    shared: int = 0
 
 
 class ZygoteExecutor:
-    """Runs every job in a fork of a locked, clean interpreter. Linux only. Thread-safe and fork-safe.
+    """Runs every program in a fork of a locked, clean interpreter. Linux only. Thread-safe and fork-safe.
+
+    Jobs of one batch with the same plain program (:mod:`azr_env.executors.zygote.plain`) share a fork: many answers to
+    one task. A job that does not end well there, and each behind it, is run again in a fork of its own.
 
     Servers start when first needed: lane 0 with the first job, lane 1 with the first job of that lane. A forked copy
     of the host starts servers of its own.
@@ -69,7 +75,7 @@ class ZygoteExecutor:
         self._slots = [Slot(lane) for lane in range(LANES) for _ in range(self._workers)]
         self._idle = list(self._slots)
         self._free = threading.Condition()
-        self._cache: OrderedDict[Job, list[Outcome]] = OrderedDict()
+        self._cache = OutcomeCache(self._cache_size)
         self._stats = Stats()
         self._finalizer = weakref.finalize(self, _end, self._slots, self._pid)
 
@@ -79,10 +85,20 @@ class ZygoteExecutor:
         return LEVEL
 
     @property
+    def authority(self) -> ZygoteExecutor:
+        """Itself."""
+        return self
+
+    @property
     def fingerprint(self) -> str:
         """Interpreter, machine and revision of the executor."""
         version = ".".join(map(str, sys.version_info[:3]))
         return f"{LEVEL}-{_REVISION}/{sys.implementation.name}-{version}/{platform.machine()}"
+
+    @property
+    def workers(self) -> int:
+        """Servers per lane."""
+        return self._workers
 
     @property
     def stats(self) -> Stats:
@@ -116,29 +132,65 @@ class ZygoteExecutor:
             ExecutorClosedError: after :meth:`close`.
             SettingError: limits or a lane that cannot work.
         """
+        self.check(jobs)
+        if fresh:
+            asked = [job for job in jobs if job.calls]
+            tickets = iter(self.run_loads([Load((job,)) for job in asked], asked))
+            self._count(jobs, hits=0)
+            return [next(tickets).outcomes if job.calls else [] for job in jobs]
+        known = {job: self._cache.recall(job) if job.calls else [] for job in jobs}
+        wanted = [job for job, outcomes in known.items() if outcomes is None]
+        found = self._run_wanted(wanted)
+        for job, outcomes in found.items():
+            self._cache.remember(job, outcomes)
+        self._count(jobs, hits=sum(1 for job in jobs if job.calls) - len(wanted))
+        return [list(found.get(job) or known[job] or ()) for job in jobs]
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raises what :meth:`run` would raise before it runs anything: closed, or a job that cannot work."""
         self._check_open()
         for job in jobs:
             _check(job)
-        results: list[list[Outcome] | None] = [None] * len(jobs)
-        wanted: dict[Job, list[int]] = {}
+
+    def run_loads(self, loads: Iterable[Load], jobs: Sequence[Job]) -> list[Ticket]:
+        """Runs loads, without the cache. Gives a ticket with its outcomes for each, in order.
+
+        Args:
+            loads: drawn as servers get free.
+            jobs: all jobs of the loads.
+        """
+        needed = {lane: sum(job.lane == lane for job in jobs) for lane in range(LANES)}
+        if not any(needed.values()):
+            return []
         tickets: list[Ticket] = []
-        for index, job in enumerate(jobs):
-            if not job.calls:
-                results[index] = []
-            elif fresh or not self._recall(job, index, results):
-                if not fresh and job in wanted:
-                    wanted[job].append(index)
-                    continue
-                wanted[job] = [index]
-                tickets.append(Ticket(job, wanted[job]))
-        retries = self._run(tickets)
-        for ticket in tickets:
-            for index in ticket.indices:
-                results[index] = list(ticket.outcomes)
-            if not fresh:
-                self._remember(ticket)
-        self._count(jobs, tickets, retries)
-        return [result if result is not None else [] for result in results]
+
+        def draw() -> Iterator[Ticket]:
+            for load in loads:
+                tickets.append(Ticket(load))
+                yield tickets[-1]
+
+        slots = self._acquire({lane: count for lane, count in needed.items() if count})
+        try:
+            retries = dispatch(draw(), slots, self._simulate_missing)
+        finally:
+            self._release(slots)
+        shared = sum(len(ticket.load.jobs) for ticket in tickets if len(ticket.load.jobs) > 1)
+        self._add(forks=len(tickets) + retries, retries=retries, shared=shared)
+        return tickets
+
+    def _run_wanted(self, jobs: list[Job]) -> dict[Job, list[Outcome]]:
+        """Outcomes by job: answers to one plain program together, and alone what did not end well there."""
+        found: dict[Job, list[Outcome]] = {}
+        again: list[Job] = []
+        for ticket in self.run_loads(_by_program(jobs), jobs):
+            for job, outcomes in ticket.settled():
+                if outcomes is None:
+                    again.append(job)
+                else:
+                    found[job] = outcomes
+        for ticket in self.run_loads([Load((job,)) for job in again], again):
+            found[ticket.load.jobs[0]] = ticket.outcomes
+        return found
 
     def close(self) -> None:
         """Ends every process. Idempotent. Waits for batches that other threads are running."""
@@ -171,17 +223,6 @@ class ZygoteExecutor:
         self._begin()
         self._closed = closed
 
-    def _run(self, tickets: list[Ticket]) -> int:
-        """Runs every ticket. Gives the number of retries."""
-        if not tickets:
-            return 0
-        needed = {lane: sum(ticket.job.lane == lane for ticket in tickets) for lane in range(LANES)}
-        slots = self._acquire({lane: count for lane, count in needed.items() if count})
-        try:
-            return dispatch(tickets, slots, self._simulate_missing)
-        finally:
-            self._release(slots)
-
     def _acquire(self, needed: dict[int, int]) -> list[Slot]:
         """Up to ``needed`` idle slots per lane, at least one of each, warm ones first."""
         self._check_open()
@@ -201,36 +242,24 @@ class ZygoteExecutor:
             self._idle += slots
             self._free.notify_all()
 
-    def _recall(self, job: Job, index: int, results: list[list[Outcome] | None]) -> bool:
-        with self._free:
-            known = self._cache.get(job)
-            if known is None:
-                return False
-            self._cache.move_to_end(job)
-            results[index] = list(known)
-            return True
+    def _count(self, jobs: Sequence[Job], hits: int) -> None:
+        self._add(calls=sum(len(job.calls) for job in jobs), cache_hits=hits)
 
-    def _remember(self, ticket: Ticket) -> None:
-        outcomes = ticket.outcomes
-        size = len(ticket.job.program) + sum(map(len, ticket.job.calls)) + sum(len(o.value) for o in outcomes)
-        if size > CACHED_CHARS or any(outcome.status not in _DETERMINISTIC for outcome in outcomes):
-            return
-        with self._free:
-            self._cache[ticket.job] = outcomes
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
-
-    def _count(self, jobs: Sequence[Job], tickets: list[Ticket], retries: int) -> None:
-        asked = sum(1 for job in jobs if job.calls)
+    def _add(self, **counts: int) -> None:
         with self._free:
             old = self._stats
-            self._stats = replace(
-                old,
-                forks=old.forks + len(tickets) + retries,
-                calls=old.calls + sum(len(job.calls) for job in jobs),
-                cache_hits=old.cache_hits + asked - len(tickets),
-                retries=old.retries + retries,
-            )
+            self._stats = replace(old, **{name: getattr(old, name) + count for name, count in counts.items()})
+
+
+def _by_program(jobs: Sequence[Job]) -> Iterator[Load]:
+    """Each job alone, but for those with one plain program."""
+    groups: dict[tuple[str, Limits, int], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.program, job.limits, job.lane), []).append(job)
+    for (program, _, _), group in groups.items():
+        size = TOGETHER if len(group) > 1 and plain(program) else 1
+        for at in range(0, len(group), size):
+            yield Load(tuple(group[at : at + size]))
 
 
 def _check(job: Job) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from azr_env import wire
 from azr_env.errors import ExecutorUnavailableError
 from azr_env.executors.zygote import frames
-from azr_env.types import Job
+from azr_env.executors.zygote.load import Load
 
 _SERVER = Path(__file__).with_name("server.py")
 _START_S = 60.0  # an interpreter's start on a machine under heavy load
@@ -49,7 +49,7 @@ def unavailable(layer: str, reason: str) -> ExecutorUnavailableError:
 
 
 class Server:
-    """A locked server process, and the jobs that were sent to it and are not answered yet.
+    """A locked server process, and the loads that were sent to it and are not answered yet.
 
     ``Server(...)`` starts it and returns at once; :meth:`greet` waits until it is locked.
     """
@@ -82,7 +82,7 @@ class Server:
         finally:
             theirs.close()
         self.socket = ours
-        self.pending: deque[tuple[int, Job]] = deque()
+        self.pending: deque[tuple[int, Load]] = deque()
         self.layers: dict[str, str] | None = None
         self._out = bytearray()
         self._in = bytearray()
@@ -123,24 +123,23 @@ class Server:
             data += part
         return data
 
-    def submit(self, ticket: int, job: Job) -> None:
-        """Queues a job; :meth:`flush` sends it."""
-        body = frames.pack_texts([job.program, *job.calls])
-        limits = job.limits
-        self._out += frames.REQUEST.pack(
-            len(body), ticket, limits.timeout_s, limits.memory_mib, limits.output_kib * 1024, len(job.calls)
-        )
+    def submit(self, ticket: int, load: Load) -> None:
+        """Queues a load; :meth:`flush` sends it."""
+        body = frames.pack_programs((job.program, job.calls) for job in load.jobs)
+        limits = load.limits
+        numbers = limits.memory_mib, limits.output_kib * 1024, load.calls, len(load.jobs)
+        self._out += frames.REQUEST.pack(len(body), ticket, load.timeout_s, *numbers)
         self._out += body
         if not self.pending:
-            self._watch(job)
-        self.pending.append((ticket, job))
+            self._watch(load)
+        self.pending.append((ticket, load))
 
-    def _watch(self, job: Job) -> None:
-        self._head_deadline = time.monotonic() + job.limits.timeout_s + _GRACE_S
+    def _watch(self, load: Load) -> None:
+        self._head_deadline = time.monotonic() + load.timeout_s + _GRACE_S
 
     @property
     def silent(self) -> bool:
-        """Whether the job at the head is so late that the server must be dead."""
+        """Whether the load at the head is so late that the server must be dead."""
         return bool(self.pending) and time.monotonic() > self._head_deadline
 
     @property
@@ -162,8 +161,8 @@ class Server:
         except OSError as exc:
             raise ServerDied(str(exc)) from None
 
-    def replies(self) -> list[tuple[int, Job, int, int, bytes]]:
-        """Every complete answer that has come: ticket, job, ending, wait status, bytes.
+    def replies(self) -> list[tuple[int, Load, int, int, bytes]]:
+        """Every complete answer that has come: ticket, load, ending, wait status, bytes.
 
         Raises:
             ServerDied: the connection is closed, or an answer is not the one that is due.
@@ -182,8 +181,8 @@ class Server:
             size, ticket, ending, status = frames.REPLY.unpack_from(self._in, at)
             if not self.pending or ticket != self.pending[0][0]:
                 raise ServerDied(f"answer {ticket} is not the one that is due")
-            job = self.pending[0][1]
-            if size > frames.most_bytes(len(job.calls), job.limits.output_kib * 1024) + _READ:
+            load = self.pending[0][1]
+            if size > frames.most_bytes(load.calls, load.limits.output_kib * 1024) + _READ:
                 raise ServerDied(f"an answer of {size} bytes")
             start = at + frames.REPLY.size
             if len(self._in) < start + size:

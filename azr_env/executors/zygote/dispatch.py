@@ -1,32 +1,48 @@
-"""One loop that spreads jobs over servers, keeps a few in flight at each, and survives a server's death."""
+"""One loop that spreads loads over servers, keeps a few in flight at each, and survives a server's death."""
 
 from __future__ import annotations
 
 import select
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from azr_env.errors import ExecutorUnavailableError
 from azr_env.executors.zygote.connection import Server, ServerDied
+from azr_env.executors.zygote.load import Load
 from azr_env.executors.zygote.reports import LEVEL, OurFault, outcomes
 from azr_env.types import Job, Outcome, OutcomeStatus
 
 WINDOW: Final = 6
-"""Jobs in flight at one server: the next is there when one ends, and few are sent again when it dies."""
+"""Loads in flight at one server: the next is there when one ends, and few are sent again when it dies."""
 RETRIES: Final = 2
-"""How often a job is run again after a failure that is ours."""
+"""How often a load is run again after a failure that is ours."""
 _TICK_MS = 1000
+_BELIEVED = {OutcomeStatus.OK, OutcomeStatus.RAISED}
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A job of one batch, where its outcomes go, and how often it was tried in vain."""
+    """A load of one batch, how often it was tried in vain, and one outcome per call of its jobs, in order."""
 
-    job: Job
-    indices: list[int]
+    load: Load
     failures: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
+
+    def settled(self) -> Iterator[tuple[Job, list[Outcome] | None]]:
+        """Each job of the load with its outcomes, or with None: it shared a process and is to be run again, alone.
+
+        In a shared process only values and exceptions are believed, and nothing behind a job that ended the process.
+        """
+        at, ended = 0, False
+        shared = len(self.load.jobs) > 1
+        for job in self.load.jobs:
+            outcomes = self.outcomes[at : at + len(job.calls)]
+            at += len(job.calls)
+            odd = {outcome.status for outcome in outcomes} - _BELIEVED if shared else set()
+            ended = ended or bool(odd - {OutcomeStatus.UNSUPPORTED})
+            yield job, None if odd or ended else outcomes
 
 
 @dataclass(slots=True, eq=False)
@@ -50,15 +66,28 @@ class Slot:
 
 
 class _Batch:
-    """The tickets of one batch: those that wait, by lane, and how many are not answered."""
+    """The tickets of one batch, drawn when a server is free for them: those that wait, by lane, and those in flight."""
 
-    def __init__(self, tickets: list[Ticket]) -> None:
-        self.tickets = tickets
+    def __init__(self, source: Iterable[Ticket]) -> None:
+        self.tickets: list[Ticket] = []
         self.waiting: dict[int, deque[int]] = {}
-        for number, ticket in enumerate(tickets):
-            self.waiting.setdefault(ticket.job.lane, deque()).append(number)
-        self.open = len(tickets)
+        self.open = 0
         self.retries = 0
+        self._source = iter(source)
+        self.drawn = False
+
+    def waits(self, lane: int) -> bool:
+        """Whether there is another ticket of the lane."""
+        queue = self.waiting.setdefault(lane, deque())
+        while not queue and not self.drawn:
+            ticket = next(self._source, None)
+            if ticket is None:
+                self.drawn = True
+            else:
+                self.waiting.setdefault(ticket.load.lane, deque()).append(len(self.tickets))
+                self.tickets.append(ticket)
+                self.open += 1
+        return bool(queue)
 
     def answer(self, number: int, result: list[Outcome]) -> None:
         self.tickets[number].outcomes = result
@@ -72,24 +101,25 @@ class _Batch:
             self._end_as_infra(number, reason)
         else:
             self.retries += 1
-            self.waiting[ticket.job.lane].appendleft(number)
+            self.waiting[ticket.load.lane].appendleft(number)
 
     def give_up(self, lane: int, reason: str) -> None:
         """No server of the lane can be had any more."""
-        while self.waiting[lane]:
+        while self.waits(lane):
             self._end_as_infra(self.waiting[lane].popleft(), reason)
 
     def _end_as_infra(self, number: int, reason: str) -> None:
         infra = Outcome(status=OutcomeStatus.INFRA, detail=reason, level=LEVEL)
-        self.answer(number, [infra] * len(self.tickets[number].job.calls))
+        self.answer(number, [infra] * self.tickets[number].load.calls)
 
 
-def dispatch(tickets: list[Ticket], slots: list[Slot], simulate_missing: str | None = None) -> int:
+def dispatch(tickets: Iterable[Ticket], slots: list[Slot], simulate_missing: str | None = None) -> int:
     """Fills in the outcomes of every ticket. Gives the number of retries.
 
     Args:
-        tickets: at least one slot has the lane of each.
-        slots: ours alone until this returns. No server is left with a job of this batch.
+        tickets: at least one slot has the lane of each. Drawn as servers get free: making one may take its time
+            while servers work.
+        slots: ours alone until this returns. No server is left with a load of this batch.
         simulate_missing: handed to new servers.
 
     Raises:
@@ -102,7 +132,7 @@ def dispatch(tickets: list[Ticket], slots: list[Slot], simulate_missing: str | N
         for slot in slots:
             _greet(slot)
         usable = list(slots)
-        while batch.open:
+        while batch.open or not batch.drawn:
             _feed(batch, usable, simulate_missing)
             _listen(batch, usable)
     finally:
@@ -122,7 +152,7 @@ def _greet(slot: Slot) -> None:
 
 def _feed(batch: _Batch, slots: list[Slot], simulate_missing: str | None) -> None:
     """Replaces dead servers, and tops up every server's window, evenly."""
-    for slot in [slot for slot in slots if slot.server is None and batch.waiting.get(slot.lane)]:
+    for slot in [slot for slot in slots if slot.server is None and batch.waits(slot.lane)]:
         try:
             slot.started(simulate_missing)
             _greet(slot)
@@ -132,16 +162,17 @@ def _feed(batch: _Batch, slots: list[Slot], simulate_missing: str | None) -> Non
                 batch.give_up(slot.lane, str(exc))
     for depth in range(1, WINDOW + 1):
         for slot in slots:
-            queue = batch.waiting.get(slot.lane)
-            if queue and slot.server and len(slot.server.pending) < depth:
-                number = queue.popleft()
-                slot.server.submit(number, batch.tickets[number].job)
-    for slot in slots:
-        if slot.server:
-            try:
-                slot.server.flush()
-            except ServerDied as exc:
-                _bury(batch, slot, str(exc))
+            if slot.server and len(slot.server.pending) < depth and batch.waits(slot.lane):
+                number = batch.waiting[slot.lane].popleft()
+                slot.server.submit(number, batch.tickets[number].load)
+                _flush(batch, slot)
+
+
+def _flush(batch: _Batch, slot: Slot) -> None:
+    try:
+        slot.started().flush()
+    except ServerDied as exc:
+        _bury(batch, slot, str(exc))
 
 
 def _listen(batch: _Batch, slots: list[Slot]) -> None:
@@ -159,8 +190,8 @@ def _listen(batch: _Batch, slots: list[Slot]) -> None:
             if events & select.POLLOUT:
                 slot.started().flush()
             if events & ~select.POLLOUT:
-                for number, job, ending, status, body in slot.started().replies():
-                    _take(batch, number, job, ending, status, body)
+                for number, load, ending, status, body in slot.started().replies():
+                    _take(batch, number, load, ending, status, body)
         except ServerDied as exc:
             _bury(batch, slot, str(exc))
     for slot in busy.values():
@@ -168,19 +199,19 @@ def _listen(batch: _Batch, slots: list[Slot]) -> None:
             _bury(batch, slot, "the server fell silent")
 
 
-def _take(batch: _Batch, number: int, job: Job, ending: int, status: int, body: bytes) -> None:
+def _take(batch: _Batch, number: int, load: Load, ending: int, status: int, body: bytes) -> None:
     try:
-        batch.answer(number, outcomes(job, ending, status, body))
+        batch.answer(number, outcomes(load, ending, status, body))
     except OurFault as exc:
         batch.fail(number, str(exc))
 
 
 def _bury(batch: _Batch, slot: Slot, reason: str) -> None:
-    """Ends a dead server. The job at the head may be to blame and is counted; those behind it just move."""
+    """Ends a dead server. The load at the head may be to blame and is counted; those behind it just move."""
     server = slot.started()
     unanswered = [number for number, _ in server.pending]
     slot.stop()
     for number in reversed(unanswered[1:]):
-        batch.waiting[batch.tickets[number].job.lane].appendleft(number)
+        batch.waiting[batch.tickets[number].load.lane].appendleft(number)
     if unanswered:
         batch.fail(unanswered[0], f"server died: {reason}")

@@ -1,6 +1,7 @@
 """The bytes between host, server and child. Standard library only: the server loads this file by its path.
 
-Host to server: ``REQUEST``, then the program and each call as ``SIZE`` and UTF-8 (lone surrogates pass).
+Host to server: ``REQUEST``, then for each program the number of its calls, its text and the calls', every text with its
+``SIZE`` before it, in UTF-8 (lone surrogates pass).
 Server to host: ``REPLY``, then what the child wrote, unread by the server.
 Child to server: ``LOCKED``, then one ``MARK`` and text per finished call. Lengths frame everything; no byte separates.
 """
@@ -8,10 +9,12 @@ Child to server: ``LOCKED``, then one ``MARK`` and text per finished call. Lengt
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 
 SIZE = struct.Struct("<I")
-REQUEST = struct.Struct("<IIdIII")
-"""Length of the body, ticket, timeout in seconds, memory in MiB, most bytes of one result, number of calls."""
+REQUEST = struct.Struct("<IIdIIII")
+"""Length of the body, ticket, timeout in seconds, memory in MiB, most bytes of one result, number of calls of all
+programs together, number of programs."""
 REPLY = struct.Struct("<IIBi")
 """Length of the body, ticket, ending, wait status of the child."""
 MARK = struct.Struct("<BI")
@@ -26,8 +29,8 @@ MAX_DETAIL = 400
 LOCKED = b"L"
 """The child's first byte, written once it is locked and before the program runs. Without it the failure is ours; with
 it nothing that a program does can look like a failure of ours."""
-EXIT_MEMORY = 71
-"""Exit status of a child that had no memory left to say so."""
+EXIT_MEMORY, EXIT_IMPORT = 71, 72
+"""Exit status of a child that had no memory left to say so; of a shared one in which a module was to be loaded."""
 
 
 def most_bytes(calls: int, output_bytes: int) -> int:
@@ -35,21 +38,28 @@ def most_bytes(calls: int, output_bytes: int) -> int:
     return calls * (max(output_bytes, MAX_DETAIL) + MARK.size) + (1 << 16)
 
 
-def pack_texts(texts: list[str]) -> bytes:
-    """Each text with its length before it."""
+def pack_programs(programs: Iterable[tuple[str, Sequence[str]]]) -> bytes:
+    """The body of a request: programs, each with the texts of its calls."""
     parts = []
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        parts += [SIZE.pack(len(data)), data]
+    for program, calls in programs:
+        parts.append(SIZE.pack(len(calls)))
+        for text in (program, *calls):
+            data = text.encode("utf-8", "surrogatepass")
+            parts += [SIZE.pack(len(data)), data]
     return b"".join(parts)
 
 
-def unpack_texts(body: memoryview, count: int) -> list[str]:
-    """The ``count`` texts of a body that :func:`pack_texts` wrote."""
-    texts, at = [], 0
+def unpack_programs(body: memoryview, count: int) -> list[tuple[str, list[str]]]:
+    """The ``count`` programs of a body that :func:`pack_programs` wrote."""
+    programs, at = [], 0
     for _ in range(count):
-        (size,) = SIZE.unpack_from(body, at)
+        (calls,) = SIZE.unpack_from(body, at)
         at += SIZE.size
-        texts.append(str(body[at : at + size], "utf-8", "surrogatepass"))
-        at += size
-    return texts
+        texts = []
+        for _ in range(calls + 1):
+            (size,) = SIZE.unpack_from(body, at)
+            at += SIZE.size
+            texts.append(str(body[at : at + size], "utf-8", "surrogatepass"))
+            at += size
+        programs.append((texts[0], texts[1:]))
+    return programs

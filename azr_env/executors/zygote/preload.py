@@ -1,7 +1,8 @@
 """What programs may import without touching the disk. Standard library only: loaded by its path.
 
 The rest of the standard library and its codecs can be read, so they import too, some milliseconds slower. Every
-page here costs every fork, hence no ``dataclasses`` (it brings the compiler's tools) and no ``idna``.
+page and every mapped file here costs every fork, hence no ``dataclasses`` (it brings the compiler's tools), no
+``idna``, and nothing that proposals may not import anyway (``hashlib`` alone maps seven files).
 Modules that need a shared library from outside (``ssl``, ``sqlite3``) do not import.
 """
 
@@ -15,9 +16,9 @@ import sys
 
 MODULES = (
     "abc", "array", "base64", "binascii", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy",
-    "decimal", "enum", "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "keyword", "math",
-    "numbers", "operator", "random", "re", "statistics", "string", "struct", "sys", "textwrap", "time", "types",
-    "typing", "unicodedata", "warnings", "zlib", "_datetime",
+    "decimal", "enum", "fractions", "functools", "heapq", "io", "itertools", "json", "keyword", "math",
+    "numbers", "operator", "re", "string", "struct", "sys", "textwrap", "time", "types", "typing", "unicodedata",
+    "warnings", "zlib",
 )  # fmt: skip
 CODECS = (
     "ascii", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252", "unicode-escape",
@@ -31,8 +32,8 @@ _SECOND_SOURCES = ("_hashlib", "_ssl")
 def load() -> None:
     """Imports ``MODULES`` and ``CODECS`` so that forking stays cheap.
 
-    ``random`` and ``threading`` register functions that run at every fork; they are kept from it (the child seeds
-    ``random`` itself). ``hashlib`` is to use its built-in algorithms: OpenSSL would add some megabytes to every fork.
+    Some modules register functions that run at every fork; they are kept from it. ``hashlib`` is to use its built-in
+    algorithms: OpenSSL's library lies outside of what can be read.
     """
     register = os.register_at_fork
     os.register_at_fork = lambda **_: None

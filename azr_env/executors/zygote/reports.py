@@ -6,7 +6,8 @@ import signal
 from typing import Final
 
 from azr_env.executors.zygote import frames
-from azr_env.types import Job, Outcome, OutcomeStatus
+from azr_env.executors.zygote.load import Load
+from azr_env.types import Outcome, OutcomeStatus
 
 LEVEL: Final = "zygote"
 _STATUS = {
@@ -25,11 +26,11 @@ class _Forged(Exception):
     """Bytes that our child does not write."""
 
 
-def outcomes(job: Job, ending: int, status: int, body: bytes) -> list[Outcome]:
-    """One outcome per call of ``job``.
+def outcomes(load: Load, ending: int, status: int, body: bytes) -> list[Outcome]:
+    """One outcome per call of every job of ``load``, in order.
 
     Args:
-        job: what was asked.
+        load: what was asked.
         ending: one of the endings of :mod:`frames`.
         status: the child's wait status.
         body: what the child wrote.
@@ -45,23 +46,22 @@ def outcomes(job: Job, ending: int, status: int, body: bytes) -> list[Outcome]:
     try:
         if ending == frames.OVERFLOW:
             raise _Forged("more bytes than its calls may give")
-        done = _finished(job, body, whole=ended_well)
+        done = _finished(load, body, whole=ended_well)
     except _Forged as exc:
-        return [_outcome(OutcomeStatus.PROTOCOL, detail=str(exc))] * len(job.calls)
-    missing = len(job.calls) - len(done)
-    return done + [_unfinished(job, ending, status)] * missing
+        return [_outcome(OutcomeStatus.PROTOCOL, detail=str(exc))] * load.calls
+    return done + [_unfinished(load, ending, status)] * (load.calls - len(done))
 
 
 def _outcome(status: OutcomeStatus, value: str = "", detail: str = "") -> Outcome:
     return Outcome(status=status, value=value, detail=detail, level=LEVEL)
 
 
-def _finished(job: Job, body: bytes, whole: bool) -> list[Outcome]:
+def _finished(load: Load, body: bytes, whole: bool) -> list[Outcome]:
     """The outcomes of complete frames. A last frame cut short is a forgery only if the child ended ``whole``."""
     found: list[Outcome] = []
     at, end = len(frames.LOCKED), len(body)
     while at < end:
-        if len(found) == len(job.calls):
+        if len(found) == load.calls:
             raise _Forged("more results than calls")
         text_at = at + frames.MARK.size
         if text_at <= end:
@@ -69,7 +69,7 @@ def _finished(job: Job, body: bytes, whole: bool) -> list[Outcome]:
             status = _STATUS.get(mark)
             if status is None:
                 raise _Forged(f"status {mark}")
-            if size > (job.limits.output_kib * 1024 if status is OutcomeStatus.OK else frames.MAX_DETAIL):
+            if size > (load.limits.output_kib * 1024 if status is OutcomeStatus.OK else frames.MAX_DETAIL):
                 raise _Forged(f"a result of {size} bytes")
             if text_at + size <= end:
                 found.append(_read(status, body[text_at : text_at + size]))
@@ -91,16 +91,16 @@ def _read(status: OutcomeStatus, data: bytes) -> Outcome:
     return _outcome(status, detail=text)
 
 
-def _unfinished(job: Job, ending: int, status: int) -> Outcome:
+def _unfinished(load: Load, ending: int, status: int) -> Outcome:
     """Why a call has no result."""
     if ending == frames.DEADLINE:
-        return _outcome(OutcomeStatus.TIMEOUT, detail=f"timeout_s={job.limits.timeout_s:g}")
+        return _outcome(OutcomeStatus.TIMEOUT, detail=f"timeout_s={load.timeout_s:g}")
     killer, code = status & 0x7F, status >> 8
     if killer == signal.SIGXCPU:
-        return _outcome(OutcomeStatus.TIMEOUT, detail=f"CPU time beyond timeout_s={job.limits.timeout_s:g}")
+        return _outcome(OutcomeStatus.TIMEOUT, detail=f"CPU time beyond timeout_s={load.timeout_s:g}")
     if killer:
         name = signal.Signals(killer).name if killer in set(signal.Signals) else str(killer)
         return _outcome(OutcomeStatus.CRASH, detail=f"signal {name}")
     if code == frames.EXIT_MEMORY:
-        return _outcome(OutcomeStatus.MEMORY, detail=f"memory_mib={job.limits.memory_mib}")
+        return _outcome(OutcomeStatus.MEMORY, detail=f"memory_mib={load.limits.memory_mib}")
     return _outcome(OutcomeStatus.CRASH, detail=f"exit status {code} without a result")

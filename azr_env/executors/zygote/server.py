@@ -1,11 +1,11 @@
-"""The server process: started as a script in a clean interpreter, locks itself once, then forks one child per job.
+"""The server process: started as a script in a clean interpreter, locks itself once, then forks one child per load.
 
     python -s -P -S -B server.py '{"fd": 3, "host": 1234, "wire": "/.../wire.py", ...}'
 
 Two processes: the guardian waits for the end of either side, outside of the pid namespace but inside all
 other layers; the server is pid 1 of its namespace, so that with it everything in it dies. Never imports azr_env: that
-would load numpy into every child. The server reads exactly one job at a time, and wipes it before the next
-fork: a child finds no other job in its memory.
+would load numpy into every child. The server reads exactly one load at a time, and wipes it before the next
+fork: a child finds no other load in its memory.
 """
 
 from __future__ import annotations
@@ -75,13 +75,14 @@ def write_all(fd: int, view: memoryview) -> None:
 
 
 def collect(results: int, timeout_s: float, most: int, buffer: Buffer, frames: ModuleType) -> tuple[int, int]:
-    """Reads what the child writes until it closes its end. Gives the ending and the number of bytes.
+    """Reads what the child writes until it closes its end, behind room for the reply. Gives the ending and the size.
 
     For the first milliseconds it waits for the end only, and lets the pipe hold the frames: waking for every
     frame would cost more than most calls.
     """
     deadline = time.monotonic() + timeout_s
-    poll, size = select.poll(), 0
+    poll, size = select.poll(), frames.REPLY.size
+    most += size
     poll.register(results, 0)
     if not poll.poll(min(_POLL_SLICE_MS, timeout_s * 1000)):
         poll.modify(results, select.POLLIN)
@@ -106,10 +107,11 @@ def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock
     header = bytearray(frames.REQUEST.size)
     child.warm(kit)
     gc.collect()
+    kit.kept = child.settle()
     gc.freeze()
     while True:
         read_into(fd, memoryview(header))
-        length, ticket, timeout_s, memory_mib, most, calls = frames.REQUEST.unpack(header)
+        length, ticket, timeout_s, memory_mib, most, calls, programs = frames.REQUEST.unpack(header)
         body = buffer.reserve(length)[:length]
         read_into(fd, body)
         results, results_in = os.pipe()
@@ -118,29 +120,31 @@ def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock
         except OSError:
             pid = -1
         if pid == 0:
-            run_child(kit, child, body, results_in, (timeout_s, memory_mib, most, calls))
+            run_child(kit, child, body, results_in, (timeout_s, memory_mib, most, programs))
         os.close(results_in)
         body.release()
         buffer.wipe(length)
-        ending, size, status = frames.NO_FORK, 0, 0
+        ending, size, status = frames.NO_FORK, frames.REPLY.size, 0
         if pid > 0:
             ending, size = collect(results, timeout_s, frames.most_bytes(calls, most), buffer, frames)
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
         os.close(results)
-        write_all(fd, memoryview(frames.REPLY.pack(size, ticket, ending, status)))
-        write_all(fd, memoryview(buffer.data)[:size])
+        frames.REPLY.pack_into(buffer.data, 0, size - frames.REPLY.size, ticket, ending, status)
+        write_all(fd, memoryview(buffer.data)[:size])  # at once: each write may wake the host
         buffer.wipe(size)
 
 
-def run_child(kit: object, child: ModuleType, body: memoryview, results: int, job: tuple[float, int, int, int]) -> None:
-    """The child's whole life: confined, it runs its job and exits without any clean-up that a program could hook."""
+def run_child(
+    kit: object, child: ModuleType, body: memoryview, results: int, load: tuple[float, int, int, int]
+) -> None:
+    """The child's whole life: confined, it runs its load and exits without any clean-up that a program could hook."""
     status = 1
-    timeout_s, memory_mib, most, calls = job
+    timeout_s, memory_mib, most, programs = load
     try:
         child.confine(kit, results, timeout_s, memory_mib)
-        program, *texts = kit.frames.unpack_texts(body, calls + 1)  # type: ignore[attr-defined]
-        child.run(kit, program, texts, most, child.sender(kit.frames))  # type: ignore[attr-defined]
+        texts = kit.frames.unpack_programs(body, programs)  # type: ignore[attr-defined]
+        child.run_all(kit, texts, most, child.sender(kit.frames))  # type: ignore[attr-defined]
         status = 0
     except MemoryError:
         status = kit.frames.EXIT_MEMORY  # type: ignore[attr-defined]

@@ -70,7 +70,28 @@ def test_every_outcome_has_a_verdict() -> None:
 def test_outcome_to_verdict(mode: Mode, outcome: OutcomeStatus, status: Status) -> None:
     domain = PythonDomain(ScriptedExecutor({}, Outcome(outcome, value="i1;", detail="why")))
     answer = "1" if mode is Mode.ABDUCTION else "def f(x): return x"
-    assert verdict(domain, task(mode, shown=0), answer) == Verdict(status, f"{outcome}: why")
+    told = mode is Mode.ABDUCTION or outcome is OutcomeStatus.INFRA
+    reason = f"{outcome}: why" if told else str(outcome)
+    assert verdict(domain, task(mode, shown=0), answer) == Verdict(status, reason)
+
+
+@pytest.mark.parametrize(
+    ("raises", "reason"),
+    [
+        ("ValueError(x)", "raised: ValueError"),
+        ("KeyError", "raised: KeyError"),
+        ("type(x, (Exception,), {})", "raised"),
+        ("E(x)", "raised"),
+    ],
+)
+def test_an_induction_answer_cannot_write_hidden_inputs_into_the_reason(
+    python_domain: PythonDomain, raises: str, reason: str
+) -> None:
+    examples = (Example("'shown'", "1"), Example("'hidden_input'", "2"))
+    hiding = Task("t", "python", Mode.INDUCTION, "def f(x): return len(x)", examples, 1)
+    answer = f"class E(Exception):\n    pass\nE.__name__ = 'E'\ndef f(x):\n    E.__name__ = x\n    raise {raises}"
+    found = verdict(python_domain, hiding, answer)
+    assert found == Verdict(Status.INCORRECT, reason)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

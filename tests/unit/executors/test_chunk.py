@@ -15,8 +15,8 @@ from contaminators import HARMLESS, REFUSED
 
 from azr_env import values
 from azr_env.errors import ExecutorClosedError, SettingError, ValueFormatError
-from azr_env.executors.plain import plain
 from azr_env.executors.zygote import ZygoteChunkExecutor, ZygoteExecutor
+from azr_env.executors.zygote.plain import plain
 from azr_env.protocols import Executor
 from azr_env.types import Job, Limits, Outcome, OutcomeStatus
 

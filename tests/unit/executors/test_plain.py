@@ -12,8 +12,8 @@ from contaminators import HARMLESS, REFUSED
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_env.executors import plain as gate
-from azr_env.executors.plain import plain, why_not
+from azr_env.executors.zygote import plain as gate
+from azr_env.executors.zygote.plain import plain, why_not
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
