@@ -93,9 +93,10 @@ class TaskBuffer:
             raise BufferSchemaError(f"{self.path} is no database. Give a run directory's buffer file, or a new path.")
         try:
             if read_only:
-                db = sqlite3.connect(f"{Path(self.path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+                uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
+                db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
             else:
-                db = sqlite3.connect(self.path, isolation_level=None)
+                db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             version = db.execute("PRAGMA user_version").fetchone()[0]
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables and not version and not read_only:

@@ -31,13 +31,23 @@ def graded(task: Task) -> tuple[Example, ...]:
 
 
 def slot_text(task: Task, slot: Slot) -> str:
-    """Text of a slot of the task's first example."""
+    """Text of a slot: the program, or the input or output of the first example.
+
+    Raises:
+        IndexError: an input or output of a task without examples, which is no task: :class:`Task` has at least one.
+    """
+    if slot is Slot.PROGRAM:
+        return task.program
     example = task.examples[0]
-    return {Slot.PROGRAM: task.program, Slot.INPUT: example.input, Slot.OUTPUT: example.output}[slot]
+    return example.input if slot is Slot.INPUT else example.output
 
 
 def key(task: Task) -> str:
-    """The stored answer to the task."""
+    """The stored answer to the task: in induction the program, else a slot of its one example.
+
+    Raises:
+        IndexError: in deduction and abduction, a task without examples; see :func:`slot_text`.
+    """
     return slot_text(task, BLANK[task.mode])
 
 
@@ -64,14 +74,18 @@ def retry_prompt(domain: Domain, task: Task, past: Sequence[tuple[str, Verdict]]
     """What the solver of ``task`` reads after wrong answers: the task again, each answer, and what became of it.
 
     The verdict's reason is shown where it can only say what the answer itself did. A wrong program (induction) ran on
-    hidden inputs, and could make any reason repeat them: there the status alone is told.
+    hidden inputs, and could make any reason repeat them, and choose how it ends by what it meets: there all that ran is
+    told is that it was wrong.
     """
     prompt = solver_prompt(domain, task, style)
     told = []
     for number, (answer, verdict) in enumerate(past, 1):
         unseen = verdict.status in (Status.MALFORMED, Status.REJECTED)
-        reason = verdict.reason if unseen or task.mode is not Mode.INDUCTION else ""
-        words = f"Attempt {number}: {verdict.status}" + (f": {_cut(reason)}" if reason else "")
+        tells = unseen or task.mode is not Mode.INDUCTION
+        reason = verdict.reason if tells else ""
+        words = f"Attempt {number}: {verdict.status if tells else Status.INCORRECT}" + (
+            f": {_cut(reason)}" if reason else ""
+        )
         told.append((words, _cut(answer)))
     if style == Style.COMPACT:
         head, _, ask = prompt.rpartition("\n")

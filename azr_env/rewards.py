@@ -95,6 +95,6 @@ def learnability(name: str) -> Callable[[float], float]:
     Raises:
         UnknownNameError: no such name; the message lists those that exist.
     """
-    if name not in LEARNABILITY:
+    if not isinstance(name, str) or name not in LEARNABILITY:
         raise UnknownNameError(f"no learnability is named {name!r}; choose one of {', '.join(LEARNABILITY)}")
     return LEARNABILITY[name]

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
-from azr_env.envs.game import Game
+from azr_env.envs.game import Game, whole
 from azr_env.envs.propose import Propose
 from azr_env.envs.single import TextEnv
 from azr_env.envs.solve import Solve
@@ -33,6 +33,8 @@ def rows(env_id: str, n: int, seed: int = 0, **settings: Any) -> list[dict[str, 
     Raises:
         SettingError: settings that are no JSON, or episodes that take more than one action.
     """
+    whole(n, "n", 0, 1 << 40)
+    whole(seed, "seed", 0, 1 << 128)
     text = settings_text(settings)
     game = game_of(env_id, text)
     seeds = [row_seed(env_id, seed, index) for index in range(n)]

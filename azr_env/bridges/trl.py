@@ -48,7 +48,7 @@ def reward_function(**overrides: Any) -> Reward:
             if name not in games:
                 games[name] = game_of(*name, **overrides)
             places = [place for place, other in enumerate(names) if other == name]
-            episodes = _deal(games[name], {seed[place]: digest[place] for place in places})
+            episodes = _deal(games[name], {(seed[place], digest[place]) for place in places})
             moves = [(episodes[seed[place]], text_of(completions[place])) for place in places]
             for place, turn in zip(places, games[name].judge(moves), strict=True):
                 rewards[place] = None if turn.truncated else turn.reward
@@ -57,11 +57,12 @@ def reward_function(**overrides: Any) -> Reward:
     return azr_reward
 
 
-def _deal(game: Game, digests: Mapping[int, str]) -> dict[int, Episode]:
+def _deal(game: Game, digests: set[tuple[int, str]]) -> dict[int, Episode]:
     """The episodes of those seeds, each checked against the digest of its prompt."""
-    episodes = dict(zip(digests, game.deal([(np_random(seed)[0], None) for seed in digests]), strict=True))
-    for seed, episode in episodes.items():
-        if digest(episode.observation) != digests[seed]:
+    seeds = sorted({seed for seed, _ in digests})
+    episodes = dict(zip(seeds, game.deal([(np_random(seed)[0], None) for seed in seeds]), strict=True))
+    for seed, due in digests:
+        if digest(episodes[seed].observation) != due:
             raise SettingError(
                 f"the row of seed {seed} was made from another task than this environment has now: "
                 "its task file, its settings or this package has changed; make the rows anew"

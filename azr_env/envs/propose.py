@@ -15,6 +15,7 @@ from azr_env.envs.game import Episode, Parts, Turn, member, parts, whole
 from azr_env.envs.single import TextEnv
 from azr_env.envs.solvers import Solver, solver_of
 from azr_env.envs.vector import TextVectorEnv
+from azr_env.errors import SettingError
 from azr_env.grading import grade
 from azr_env.prompts import gives_program, label, proposer_prompt
 from azr_env.proposals import Proposed, admit
@@ -106,6 +107,7 @@ class Propose:
             info = {**episode.info, "proposal": _told(result, rate)}
             turn = Turn(0.0, info, truncated=True) if reward is None else Turn(reward, info)
             turns.append((turn, None if isinstance(result, Rejection) else result))
+        self._keep([task for task in found if isinstance(task, Task)])  # last: what is interrupted can be done again
         return turns
 
     def _draw(self, rngs: list[np.random.Generator]) -> list[tuple[Task, ...]]:
@@ -120,7 +122,11 @@ class Propose:
 
     def _sample(self, mode: Mode, rngs: list[np.random.Generator]) -> list[Task]:
         if self.buffer is not None and self.buffer.sizes().get(mode):
-            return [task for rng in rngs for task in self.buffer.sample(mode, rng, 1)]
+            tasks = [task for rng in rngs for task in self.buffer.sample(mode, rng, 1)]
+            strange = next((task.domain for task in tasks if task.domain != self.parts.domain.name), None)
+            if strange is not None:
+                raise SettingError(f"buffer {self.buffer.path} holds {strange} tasks: use domain={strange!r}")
+            return tasks
         return self.parts.source.draw(mode, rngs) if rngs else []
 
     def _episode(self, tasks: tuple[Task, ...], seed: int) -> Episode:
@@ -147,9 +153,10 @@ class Propose:
                 results.append(proposal.rejection or Rejection("error", "neither a task nor a rejection"))
             else:
                 identity = domain.identity(task)
-                results.append(self._duplicate(identity, episode.state.references, seen) or task)
-                seen.add(identity)
-        self._keep([task for task in results if isinstance(task, Task)])
+                refused = self._duplicate(identity, episode.state.references, seen)
+                results.append(refused or task)
+                if refused is None:
+                    seen.add(identity)
         return results
 
     def _duplicate(self, identity: str, references: tuple[Task, ...], seen: set[str]) -> Rejection | None:
@@ -237,7 +244,11 @@ def propose(mode: Mode, settings: dict[str, Any]) -> Propose:
 
 def opened(buffer: str | Path | TaskBuffer | None) -> TaskBuffer | None:
     """The buffer itself, or the one at that path."""
-    return TaskBuffer(buffer) if isinstance(buffer, str | Path) else buffer
+    if isinstance(buffer, str | Path):
+        return TaskBuffer(buffer)
+    if buffer is not None and not isinstance(buffer, TaskBuffer):
+        raise SettingError(f"buffer={buffer!r}; give a path, a TaskBuffer or None")
+    return buffer
 
 
 def _seed(seed: int, sample: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +42,7 @@ class SelfPlay:
     def __init__(
         self, parts: Parts, modes: Sequence[Mode | str] = tuple(Mode), attempts: int = 1, **settings: Any
     ) -> None:
-        if isinstance(modes, str) or not modes:
+        if not isinstance(modes, Iterable) or isinstance(modes, str) or not modes:
             raise SettingError(f"modes={modes!r}; give at least one of {', '.join(Mode)} in a list")
         self.parts = parts
         self.modes = tuple(member(Mode, mode, "modes") for mode in modes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -110,7 +111,9 @@ def check_render_mode(render_mode: str | None) -> None:
 
 def check_options(options: dict[str, Any] | None, known: set[str]) -> None:
     """Refuses reset options that there are not, with a :class:`~azr_env.errors.SettingError`."""
-    unknown = sorted(set(options or {}) - known)
+    if options is not None and not isinstance(options, Mapping):
+        raise SettingError(f"options={options!r}; give a dict, such as {{'task_id': ID}}")
+    unknown = sorted(set(options or {}) - known, key=repr)
     if unknown:
         exist = " and ".join(repr(name) for name in sorted(known))
         raise SettingError(f"reset option {unknown[0]!r} is unknown; there is {exist}")

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from azr_env import registry
 from azr_env.envs.game import Parts
+from azr_env.errors import AzrError
 from azr_env.prompts import completion_of, key, solver_prompt
 from azr_env.protocols import Policy
 from azr_env.types import Task
@@ -35,7 +36,14 @@ class PolicySolver:
     def answer(self, tasks: Sequence[Task], seeds: Sequence[int]) -> list[str]:
         """One completion per task, all in one call of the policy."""
         prompts = [solver_prompt(self._parts.domain, task, self._parts.style) for task in tasks]
-        return self._policy.complete(prompts, self._max_new_tokens, seeds)
+        completions = self._policy.complete(prompts, self._max_new_tokens, seeds)
+        who = type(self._policy).__name__
+        if len(completions) != len(prompts):
+            raise AzrError(f"the policy {who} gave {len(completions)} completions for {len(prompts)} prompts: one each")
+        strange = next((text for text in completions if not isinstance(text, str)), "")
+        if strange != "":
+            raise AzrError(f"the policy {who} gave a {type(strange).__name__} as completion: a string is due")
+        return completions
 
 
 class ScriptedSolver:

@@ -32,8 +32,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
     """``num_envs`` text environments that share one task source, one verifier and one executor call a step.
 
     Results equal those of ``num_envs`` single environments of which number ``i`` was reset with ``seed + i``, in
-    Gymnasium's ``SyncVectorEnv`` with SAME_STEP autoreset: where an episode ends, the observation is the next episode's
-    prompt, and ``info`` holds ``final_obs`` and ``final_info``.
+    Gymnasium's ``SyncVectorEnv`` with SAME_STEP autoreset, unless they draw from a buffer that grows meanwhile: where
+    an episode ends, the observation is the next episode's prompt, and ``info`` holds ``final_obs`` and ``final_info``.
 
     Args:
         game: the rules.
@@ -113,7 +113,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         """
         if not self._episodes:
             raise gym.error.ResetNeeded("call reset() before step(): no episode is under way")
-        if isinstance(actions, str) or len(actions) != self.num_envs:
+        if not isinstance(actions, Sequence | np.ndarray) or isinstance(actions, str) or len(actions) != self.num_envs:
             raise SettingError(f"give a sequence of {self.num_envs} strings, one action per environment")
         for action in actions:
             check_action(action)
@@ -175,18 +175,19 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         seeds = self._each(seed, "seed")
         if isinstance(seed, int):
             seeds = [seed + k for k in range(self.num_envs)]
-        first = not self._rngs
+        first = not self._rngs  # then all are chosen
+        made = {k: np_random(seeds[k]) for k in chosen if first or seeds[k] is not None}
         if first:
-            self._rngs = [np.random.default_rng(0)] * self.num_envs
-            self._seeds = [0] * self.num_envs
-        for k in chosen:
-            if first or seeds[k] is not None:
-                self._rngs[k], self._seeds[k] = np_random(seeds[k])
+            self._rngs, self._seeds = [made[k][0] for k in chosen], [made[k][1] for k in chosen]
+        for k, (rng, number) in made.items():
+            self._rngs[k], self._seeds[k] = rng, number
 
     def _each(self, value: Any, name: str) -> list[Any]:
         """One value per environment."""
         if value is None or isinstance(value, str | int):
             return [value] * self.num_envs
+        if not isinstance(value, Sequence | np.ndarray) or isinstance(value, bytes):
+            raise SettingError(f"{name}={value!r}; give one for all, or a sequence with one per environment")
         if len(value) != self.num_envs:
             raise SettingError(f"{name} has {len(value)} entries for {self.num_envs} environments: give one each")
         return list(value)

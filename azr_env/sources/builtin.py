@@ -41,7 +41,7 @@ class BuiltinSource:
             number = int(key, 16)
             if task_id != _id(Mode(mode), number) or name != "builtin":
                 raise ValueError
-        except (AttributeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             raise UnknownNameError(
                 f"the builtin source has no task {task_id!r}; its ids look like builtin-deduction-1f2e3d"
             ) from None

@@ -130,6 +130,11 @@ class TokenWrapper(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         for space in (env.observation_space, env.action_space):
             if not isinstance(space, gym.spaces.Text):
                 raise SettingError(f"TokenWrapper is for environments of texts; this one has {space}")
+        for name, text in (("alphabet", alphabet), ("allowed", allowed)):
+            if text is not None and not isinstance(text, str):
+                raise SettingError(f"{name}={text!r}; give a string of characters")
+        if isinstance(tokenizer, str | int | float):
+            raise SettingError(f"tokenizer={tokenizer!r}; give the object, as AutoTokenizer.from_pretrained makes it")
         if tokenizer is not None and alphabet is not None:
             raise SettingError("give a tokenizer or an alphabet, not both")
         self.max_prompt_tokens = whole(max_prompt_tokens, "max_prompt_tokens", 1, MAX_PROMPT)

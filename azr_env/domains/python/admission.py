@@ -71,8 +71,9 @@ def check(program: str, parameters: bool = True) -> Rejection | None:
     if isinstance(tree, Rejection):
         return tree
     allowed = _ORDINARY_NAMES & _bound_names(tree)
+    modules = _imported(tree)
     for node in ast.walk(tree):
-        found = _forbidden(node)
+        found = _forbidden(node) or _passed_on(node, modules)
         if found and not (isinstance(node, ast.Name) and node.id in allowed):
             return Rejection("forbidden", found)
     entries = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "f"]
@@ -82,6 +83,27 @@ def check(program: str, parameters: bool = True) -> Rejection | None:
     if parameters and not (arguments.posonlyargs or arguments.args or arguments.vararg):
         return Rejection("entry", "f takes no positional argument")
     return None
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """Names that imports bind."""
+    return {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _passed_on(node: ast.AST, modules: set[str]) -> str:
+    """A forbidden module that an allowed one has imported, as ``contextlib.os``, in words."""
+    match node:
+        case ast.ImportFrom(module=module, names=names):
+            found = [alias.name for alias in names if alias.name.lstrip("_") in FORBIDDEN_MODULES]
+            return f"import of {found[0]} from {module}" if found else ""
+        case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in modules:
+            return f"{name}.{attr}" if attr.lstrip("_") in FORBIDDEN_MODULES else ""
+    return ""
 
 
 def _forbidden(node: ast.AST) -> str:
@@ -121,18 +143,36 @@ def normalise(program: str) -> str:
 
 
 def _bare(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings and annotations of functions."""
+    """The tree without docstrings, annotations and statements that do nothing."""
     for node in ast.walk(tree):
         if (
             isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list):
+                kept = [item for item in block if not _does_nothing(item)]
+                if not isinstance(node, ast.ClassDef):  # there an annotation makes a field
+                    kept = [_plain(item) for item in kept]
+                setattr(node, name, kept or ([ast.Pass()] if block else []))
         if isinstance(node, ast.FunctionDef):
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
     return tree
+
+
+def _does_nothing(node: ast.AST) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _plain(node: ast.stmt) -> ast.stmt:
+    """An assignment without its annotation."""
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+    return node
 
 
 class _Renamed(ast.NodeTransformer):

@@ -41,6 +41,8 @@ MAX_VALUE_TEXT = 4_000
 """Longest text, in characters, of an input or output of an admitted task. Nothing is ever cut: longer ones are
 refused."""
 
+MAX_MESSAGE = 2_000
+"""Longest message, in characters, of an admitted task: it stands in every prompt."""
 _EXCEPTIONS = frozenset(
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
 )
@@ -153,14 +155,15 @@ class PythonDomain:
         return Job(claim.program, calls, self.limits)
 
     def _judge(self, claim: Claim, outcomes: Sequence[Outcome]) -> Verdict:
-        for example, outcome in zip(claim.examples, outcomes, strict=True):
+        # How the runs ended comes first: a status that depended on both would tell which hidden output was met.
+        for outcome in outcomes:
             if outcome.status is not OutcomeStatus.OK:
-                status = _FAILED.get(outcome.status, Status.INCORRECT)
-                return Verdict(status, _ending(claim, outcome))
+                return Verdict(_FAILED.get(outcome.status, Status.INCORRECT), _ending(claim, outcome))
+        for example, outcome in zip(claim.examples, outcomes, strict=True):
             try:
                 returned = values.decode(outcome.value)
-            except ValueFormatError as exc:
-                return Verdict(Status.INCORRECT, str(exc))
+            except ValueFormatError:
+                return Verdict(Status.INCORRECT, "the program returns no plain value")
             try:
                 expected = values.parse(example.output)
             except ValueFormatError as exc:
@@ -200,6 +203,8 @@ class PythonDomain:
         wanted = self.induction_inputs[0] if draft.mode is Mode.INDUCTION else 1
         if len(draft.inputs) < wanted:
             return Rejection("inputs", f"{len(draft.inputs)} inputs, {wanted} are asked for")
+        if len(draft.message) > MAX_MESSAGE:
+            return Rejection("size", f"a message of {len(draft.message)} characters, at most {MAX_MESSAGE}")
         if draft.message and _leaks(draft):
             return Rejection("leak", "the message contains code of the program")
         calls = []
@@ -292,6 +297,8 @@ def _call(arguments: tuple[object, ...]) -> str:
 def _limits(limits: Limits | Mapping[str, float]) -> Limits:
     if isinstance(limits, Limits):
         return limits
+    if not isinstance(limits, Mapping) or not all(type(value) in (int, float) for value in limits.values()):
+        raise SettingError(f"limits={limits!r}; give a Limits, or a mapping of its fields' names to numbers")
     names = [field.name for field in dataclasses.fields(Limits)]
     unknown = sorted(set(limits) - set(names))
     if unknown:
@@ -324,7 +331,13 @@ def _bad_key(exc: ValueFormatError) -> Verdict:
 
 
 def _leaks(draft: Draft) -> bool:
-    """Whether the message holds the program or a telling line of it."""
-    message = "".join(draft.message.split())
-    pieces = ["".join(text.split()) for text in (draft.program, *draft.program.split("\n"))]
-    return any(len(piece) >= 12 and piece in message for piece in pieces)
+    """Whether the message holds the program, its body or a telling line of it; only letters and digits count."""
+    lines = draft.program.split("\n")
+    message = _letters(draft.message)
+    whole = [_letters("".join(text)) for text in (lines, lines[1:])]
+    telling = [line for line in map(_letters, lines) if len(line) >= 12]
+    return any(len(piece) >= 8 and piece in message for piece in [*whole, *telling])
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))

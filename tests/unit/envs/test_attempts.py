@@ -103,6 +103,17 @@ def test_feedback_never_holds_the_key(mode: Mode, style: Style, python_domain: P
         assert info["verdict"]["status"] != "correct"
 
 
+def test_how_a_wrong_program_ended_is_not_told(python_domain: PythonDomain) -> None:
+    """Time and memory are an answer's to choose by what it meets: a bit of the hidden inputs for each attempt."""
+    task = Task("t", "python", Mode.INDUCTION, "def f(x): return x", (Example("1", "1"), Example("2", "2")), 1)
+    told = set()
+    for answer in ("def f(x): return [0] * 10**11", "def f(x): return 5", "def f(x): raise ValueError", "f = 1 / 0"):
+        env = python_env(python_domain, task, 2)
+        env.reset(seed=0)
+        told.add(env.step(answer)[0].partition("Attempt 1: ")[2].partition(":")[0])
+    assert told == {"incorrect", "rejected"}, "and what was refused unrun is told with its reason"
+
+
 def test_long_answers_are_cut() -> None:
     env = gym.make("AZR-Deduction-v0", attempts=64, **PRIME)
     env.reset(seed=0)
