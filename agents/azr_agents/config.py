@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from azr_agents.advantages import ALGORITHMS, VARIANTS, check_algorithm
+from azr_agents.monitors import ACTIONS
 from azr_env.buffer import Eviction
 from azr_env.errors import SettingError
 from azr_env.rewards import LEARNABILITY
@@ -39,9 +40,12 @@ class RunConfig:
     tasks: str = field(default="builtin", metadata={"help": "Task source that the model is measured on."})
     eval_tasks: int = field(default=200, metadata={"help": "Most tasks per mode in each evaluation set; 0 for none."})
     eval_samples: int = field(default=2, metadata={"help": "Sampled answers per task in an evaluation."})
+    heldout_every: int = field(
+        default=0, metadata={"help": "Rounds between measurements of held-out accuracy during training; 0 for none."}
+    )
 
     def __post_init__(self) -> None:
-        _whole(self, eval_tasks=0, eval_samples=1)
+        _whole(self, eval_tasks=0, eval_samples=1, heldout_every=0)
 
 
 @dataclass
@@ -65,6 +69,7 @@ class SelfPlayConfig:
     seed_tasks: int = field(
         default=256, metadata={"help": "Tasks per mode that the base proposes before training (paper: 256)."}
     )
+    on_collapse: str = field(default="warn", metadata={"help": f"After a monitor's warning: {', '.join(ACTIONS)}."})
     control: str = field(default="none", metadata={"help": f"One of {', '.join(('none', *CONTROLS))}."})
 
     def __post_init__(self) -> None:
@@ -77,7 +82,7 @@ class SelfPlayConfig:
             raise SettingError(f"buffer_share={self.buffer_share!r}; it is a share from 0 to 1")
         check_algorithm(self.algorithm, self.advantage)
         _one_of(self, learnability=LEARNABILITY, eviction=get_args(Eviction))
-        _one_of(self, control=("none", *CONTROLS))
+        _one_of(self, control=("none", *CONTROLS), on_collapse=ACTIONS)
 
     @property
     def proposals(self) -> int:

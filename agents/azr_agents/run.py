@@ -6,6 +6,7 @@
     recipe.yaml       the recipe as it was
     metrics.jsonl     one line per round
     rollouts.jsonl    one line per rollout
+    monitors.jsonl    one line per round: what the monitors saw and said
     buffer.sqlite     every task ever admitted
     evaluation.json   accuracies before and after
     checkpoint-N/     weights, optimiser, random state; loads with from_pretrained
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,14 @@ class Run:
         text = "".join(json.dumps(record) + "\n" for record in records)
         with open(self.path / name, "a", encoding="utf-8") as file:
             file.write(text)
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """The records of a file of JSON lines; none where there is no file."""
+        path = self.path / name
+        if path.is_file():
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    yield json.loads(line)
 
     def cut(self, name: str, keep: int) -> None:
         """Drops the lines whose ``step`` is ``keep`` or more, and a torn last line."""

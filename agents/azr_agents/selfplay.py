@@ -393,6 +393,9 @@ def round_metrics(proposed: Sequence[Rollout], solved: Sequence[Rollout], distin
     """
     found: dict[str, float] = {"proposals/distinct": float(distinct), "proposals/new": float(kept)}
     _share(found, "proposals/admitted", [r.task is not None for r in proposed])
+    admitted = sum(r.task is not None for r in proposed)
+    if admitted:
+        found["proposals/duplicate"] = 1.0 - min(kept, admitted) / admitted
     _share(found, "proposals/learnable", [(r.reward or 0) > 0 for r in proposed if r.task is not None])
     _share(found, "learnability", [r.reward for r in proposed if r.task is not None and r.reward is not None])
     for reason, count in Counter(r.status for r in proposed if r.task is None).items():

@@ -34,7 +34,8 @@ from trl import GRPOConfig
 from azr_agents import tiny
 from azr_agents.advantages import GROUPED
 from azr_agents.config import EMBEDDED, RunConfig, SelfPlayConfig, options, round_rows
-from azr_agents.evaluate import Result, evaluate, pick_tasks, restored, stored, summary
+from azr_agents.evaluate import Result, accuracy, evaluate, pick_tasks, restored, stored, summary
+from azr_agents.guard import Guard
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import TransformersPolicy, encode
 from azr_agents.progress import TITLES, Progress, table
@@ -149,6 +150,8 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
     selfplay = _selfplay(setup, run)
     progress = Progress(console, max(1, int(args.logging_steps) // round_steps(args)))
     interrupt = Interrupt(round_steps(args))
+    every = setup.config.heldout_every if "heldout" in sets else 0
+    guard = Guard(run, console, setup.play.on_collapse, lambda: _heldout_gain(setup, trainer.model, before), every)
 
     def record(rollouts: list[Rollout]) -> None:
         run.append("rollouts.jsonl", [rollout.record() for rollout in rollouts])
@@ -162,7 +165,7 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
         setup.model,
         args,
         setup.tokenizer,
-        callbacks=[progress, interrupt],
+        callbacks=[progress, interrupt, guard],
         control=setup.play.control,
         advantage=setup.play.advantage,
     )
@@ -171,6 +174,7 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
         before = _begin(setup, run, trainer, sets, console)
     else:
         before = _go_on(run, trainer, resume, console)
+    guard.begin(trainer)
     begun = time.monotonic()
     with interrupt.listening():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -182,6 +186,8 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
             soft_wrap=True,
         )
         return {}
+    if guard.stopped:
+        console.print(f"stopped by on_collapse: {guard.stopped}", highlight=False, soft_wrap=True)
     trainer.save_model(str(run.path / "model"))
     after = _measure(setup, trainer.model, sets)
     found = {
@@ -287,6 +293,15 @@ def _measure(setup: Setup, model: Any, sets: Sets) -> Results:
                 EVALUATION_SEED,
             )
     return found
+
+
+def _heldout_gain(setup: Setup, model: Any, before: Results) -> float:
+    """Held-out accuracy of one sampled answer a task, less the base's."""
+    policy = TransformersPolicy(model, setup.tokenizer)
+    most = setup.args.max_completion_length
+    tasks = setup.sets["heldout"]
+    found = evaluate(policy, setup.domain, setup.verifier, tasks, setup.style, most, 1, EVALUATION_SEED)
+    return accuracy(found).mean - accuracy(before["heldout"]["sampled"]).mean
 
 
 def _summaries(results: Results) -> dict[str, Any]:

@@ -208,10 +208,9 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
                 causal.base_model, causal.config.get_text_config().hidden_size, self.accelerator.device
             )
         self._random_reward = control == "random-reward"
-        self._frozen_proposer = control == "frozen-proposer"
-        if self._frozen_proposer:
-            self._base = self._copied_weights()
-            selfplay.proposer = self.generate_by_base
+        self.proposer_frozen = False
+        if control == "frozen-proposer":
+            self.freeze_proposer()
 
     def _gather(self, items: list[Any]) -> list[Any]:
         return list(gather_object(items)) if self.accelerator.num_processes > 1 else items
@@ -235,15 +234,34 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             for k in range(len(prompts))
         ]
 
-    def _copied_weights(self) -> list[torch.Tensor]:
-        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise SettingError(
-                "control=frozen-proposer keeps the base beside the model: it needs whole weights, no vLLM"
-            )
-        return [parameter.detach().clone() for parameter in self.model.parameters()]
+    @property
+    def entropy(self) -> float | None:
+        """Mean entropy of the policy's tokens in the last step, in nats; ``None`` right after it was logged."""
+        values = self._metrics["train"]["entropy"]
+        return float(values[-1]) if values else None
 
-    def generate_by_base(self, prompts: list[str]) -> list[Completion]:
-        """As :meth:`generate`, by the weights that the trainer was made with."""
+    def freeze_proposer(self, path: Path | None = None) -> None:
+        """From here on the proposals are written by the weights of now, and not trained on.
+
+        Args:
+            path: file of those weights; written if it is absent, else read.
+
+        Raises:
+            SettingError: no whole copy of the weights can be kept.
+        """
+        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise SettingError("a frozen proposer is kept beside the model: it needs whole weights, and no vLLM")
+        if path is not None and path.is_file():
+            self._frozen = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        else:
+            self._frozen = [parameter.detach().clone() for parameter in self.model.parameters()]
+            if path is not None and self.accelerator.is_main_process:
+                torch.save(self._frozen, path)
+        self.proposer_frozen = True
+        self.selfplay.proposer = self.generate_frozen
+
+    def generate_frozen(self, prompts: list[str]) -> list[Completion]:
+        """As :meth:`generate`, by the weights of the frozen proposer."""
         self._swap()
         try:
             return self.generate(prompts)
@@ -252,7 +270,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
     def _swap(self) -> None:
         for k, parameter in enumerate(self.model.parameters()):
-            parameter.data, self._base[k] = self._base[k].to(parameter.device), parameter.data
+            parameter.data, self._frozen[k] = self._frozen[k].to(parameter.device), parameter.data
 
     def play(self, prompts: list[str]) -> dict[str, Any]:
         """One round for TRL: ids, and what the reward function needs."""
@@ -320,7 +338,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         if self._random_reward:
             seed = np.random.SeedSequence([self.selfplay.settings.seed, self.rounds_done])
             rewards = dealt_anew(rewards, cells, np.random.default_rng(seed))
-        if self._frozen_proposer:
+        if self.proposer_frozen:
             rewards = [None if cell.startswith(Role.PROPOSER) else r for r, cell in zip(rewards, cells, strict=True)]
         base = self.accelerator.process_index * len(mine)
         here = slice(base, base + len(mine))
