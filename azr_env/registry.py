@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import difflib
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
 from typing import Any, Literal, cast
@@ -58,10 +59,13 @@ def factory(kind: Kind, name: str) -> Any:
             f"no {kind} is named {name!r}. Installed: {exist}.{hint} "
             f"A plug-in adds one by an entry point in the group {GROUPS[kind]!r}."
         )
+    point = points[name]
     try:
-        return points[name].load()
+        return point.load()
     except AttributeError as exc:
-        raise UnknownNameError(f"the {kind} {name!r} is named {points[name].value!r}, but {exc}") from None
+        if exc.obj is not sys.modules.get(point.module):
+            raise  # the module's own mistake
+        raise UnknownNameError(f"the {kind} {name!r} is named {point.value!r}, but {exc}") from None
 
 
 def domain(spec: str | Domain, executor: str | Executor = "zygote", **options: Any) -> Domain:

@@ -16,6 +16,7 @@ import io
 import itertools
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -117,8 +118,9 @@ def single(domain: Domain, source: ListSource, mode: Mode, steps: int) -> float:
 
 def neighbours(steps: int) -> Iterator[tuple[str, str, float]]:
     """Name, what it does, steps per second."""
-    with contextlib.suppress(ModuleNotFoundError), contextlib.redirect_stdout(io.StringIO()):
-        import reasoning_gym
+    quiet, aside = contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory()
+    with contextlib.suppress(ModuleNotFoundError), quiet, aside as folder, contextlib.chdir(folder):
+        import reasoning_gym  # its tasks may write files
 
         data = reasoning_gym.create_dataset("codeio", size=min(steps, 1000), seed=0)
         entries = [data[k] for k in range(len(data))]

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 import gymnasium as gym
 
 from azr_env import registry, values
+from azr_env.envs.game import whole
 from azr_env.errors import AzrError, SettingError, UnknownNameError, ValueFormatError
+from azr_env.protocols import Verifier
 
 if TYPE_CHECKING:
     from azr_env.testing.reporting import Check
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 SETTINGS: Final = "AZR_CHECK"
 """Environment variable that tells :mod:`azr_env.testing.named`, here and in fresh processes, what to check."""
 _CLASSES: Final = {"verifier": "TestVerifier", "domain": "TestDomain", "executor": "TestExecutor", "env": "TestEnv"}
+_DRAWN: Final = 100
 _MOST_SHOWN: Final = 5
 _LESS: Final = 300
 
@@ -72,10 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="verifier|domain|executor|env")
     each = argparse.ArgumentParser(add_help=False)
     each.add_argument("--json", action="store_true", help="print one JSON object in place of the report")
-    verifier = kinds.add_parser("verifier", parents=[each], help="a verifier by its entry point's name")
+    drawing = argparse.ArgumentParser(add_help=False)
+    drawing.add_argument(
+        "--examples",
+        type=int,
+        default=_DRAWN,
+        metavar="N",
+        help=f"texts that a check draws, the same on each run (default: {_DRAWN}); more take longer and find more",
+    )
+    verifier = kinds.add_parser("verifier", parents=[each, drawing], help="a verifier by its entry point's name")
     verifier.add_argument("name", metavar="NAME")
     verifier.add_argument("--domain", default="python", help="domain whose tasks it is asked (default: python)")
-    domain = kinds.add_parser("domain", parents=[each], help="a domain by its entry point's name")
+    verifier.add_argument(
+        "--stricter",
+        action="store_true",
+        help="it refuses, on purpose, some answers of which the relation holds: check only that it pays for no others",
+    )
+    domain = kinds.add_parser("domain", parents=[each, drawing], help="a domain by its entry point's name")
     domain.add_argument("name", metavar="NAME")
     executor = kinds.add_parser("executor", parents=[each], help="an executor by its entry point's name")
     executor.add_argument("name", metavar="NAME", nargs="?", default="zygote", help="default: zygote")
@@ -100,6 +116,8 @@ def _settled(asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]
     """What to check, as data that names exist for, and an executor's isolation layers."""
     settings: dict[str, Any] = {"kind": asked.kind, "name": asked.name}
     layers: dict[str, str] = {}
+    if asked.kind in ("verifier", "domain") and asked.examples != _DRAWN:
+        settings["examples"] = whole(asked.examples, "--examples", 10, 1_000_000)
     if asked.kind == "env":
         settings["kwargs"] = _kwargs(asked.kwarg)
         _make_once(asked.name, settings["kwargs"])
@@ -107,8 +125,11 @@ def _settled(asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]
         with _loading(f"the {asked.kind} {asked.name!r}"):
             make = registry.factory(asked.kind, asked.name)
         if asked.kind == "verifier":
-            settings["domain"] = asked.domain
-            registry.factory("domain", asked.domain)
+            settings |= {"domain": asked.domain, "stricter": asked.stricter}
+            _make_verifier(asked.name, asked.domain)
+        elif asked.kind == "domain":
+            with _loading(f"the domain {asked.name!r}"):
+                registry.domain(asked.name)
         elif asked.kind == "executor":
             settings["uncontained"] = asked.uncontained
             with _loading(f"the executor {asked.name!r}"):
@@ -126,7 +147,21 @@ def _loading(what: str) -> Iterator[None]:
     except AzrError:
         raise
     except Exception as exc:
-        raise SettingError(f"{what} cannot be made: {type(exc).__name__}: {exc}") from exc
+        raise SettingError(f"{what} cannot be made: {type(exc).__name__}: {' '.join(str(exc).split())}") from exc
+
+
+def _make_verifier(name: str, domain: str) -> None:
+    """Makes the verifier once, so that one that cannot be made is one mistake and not one in every check."""
+    with _loading(f"the domain {domain!r}"):
+        on = registry.domain(domain)
+    try:
+        made = registry.verifier(name, on)
+        if isinstance(made, type) or not isinstance(made, Verifier):
+            raise SettingError(f"its factory gives {made!r:.80}, which is no object with a method verify(answers)")
+    except Exception as exc:
+        why = " ".join(str(exc).split())
+        kind = "" if isinstance(exc, AzrError) else f"{type(exc).__name__}: "
+        raise SettingError(f"the verifier {name!r} cannot be made for the domain {domain!r}: {kind}{why}") from exc
 
 
 def _kwargs(texts: Sequence[str]) -> dict[str, Any]:

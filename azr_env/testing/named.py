@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Final, cast
 
 import pytest
+from hypothesis import Phase, settings
 
 from azr_env import registry
 from azr_env.protocols import Domain, Executor, Verifier
@@ -18,10 +19,18 @@ from azr_env.testing import DomainConformance, EnvConformance, ExecutorConforman
 from azr_env.testing.check import SETTINGS
 
 _ASKED: Final[dict[str, Any]] = json.loads(os.environ.get(SETTINGS, "{}"))
+_PHASES: Final = (Phase.explicit, Phase.generate, Phase.target, Phase.shrink)  # no explanations: reasons are in words
+
+settings.register_profile(
+    "azr-check", derandomize=True, database=None, max_examples=_ASKED.get("examples", 100), phases=_PHASES
+)
+settings.load_profile("azr-check")  # the same drawn answers on each run
 
 
 class TestVerifier(VerifierConformance):
     """A verifier, on a domain by name."""
+
+    stricter: ClassVar[bool] = _ASKED.get("stricter", False)
 
     @pytest.fixture
     def make(self) -> Callable[[Domain], Verifier]:

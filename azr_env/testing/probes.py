@@ -176,13 +176,23 @@ def lines_run(function: Callable[[], Any], most: int = 10_000_000) -> int:
     return count
 
 
-def one_each(name: str, call: Callable[[Sequence[Any]], Any], batch: Sequence[Any], item: str, due: str) -> list[Any]:
+def one_each(
+    name: str,
+    call: Callable[[Sequence[Any]], Any],
+    batch: Sequence[Any],
+    item: str,
+    due: str,
+    result: str = "result",
+    rule: str = "What a model writes never raises",
+) -> list[Any]:
     """What ``call(batch)`` gives; fails where it raises, or does not give a list with one result per item.
 
     Args:
         name: how messages call ``call``.
         item: what the batch is made of.
         due: what to do in place of raising.
+        result: what the list is made of.
+        rule: why it must not raise.
     """
     try:
         found = call(batch)
@@ -190,12 +200,20 @@ def one_each(name: str, call: Callable[[Sequence[Any]], Any], batch: Sequence[An
         culprit = next((short(one, 400) for one in batch if _raises(call, one)), "none of them alone")
         raise AssertionError(
             f"{name} raised {type(exc).__name__} ({exc}) in a batch of {len(batch)}; the first {item} that makes it "
-            f"raise: {culprit}. What a model writes never raises: {due}"
+            f"raise: {culprit}. {rule}: {due}"
         ) from exc
-    assert isinstance(found, list) and len(found) == len(batch), (  # noqa: PT018
-        f"{name} gave {short(found)} for a batch of {len(batch)}: a list with one result for each {item} is due"
+    assert isinstance(found, list), (
+        f"{name} gave a {type(found).__name__} ({short(found)}): a list with one {result} for each {item} is due"
+    )
+    assert len(found) == len(batch), (
+        f"{_counted(found, result)} for {_counted(batch, item)}: {name} has to give a list with one result for each "
+        f"{item}, in order; it gave {short(found, 80)}"
     )
     return found
+
+
+def _counted(things: Sequence[Any], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _raises(call: Callable[[Sequence[Any]], Any], one: Any) -> bool:

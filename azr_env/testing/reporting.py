@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,11 +104,30 @@ class Reporter:
 
 
 def _words(caught: pytest.ExceptionInfo[BaseException]) -> str:
-    """The message of a failed check; of another exception also its type and where it was raised."""
+    """The message of a failed check; of another exception also its type, where it was raised, and what was drawn."""
     error = caught.value
-    notes = [note for note in getattr(error, "__notes__", ()) if "reproduce" not in note]
-    text = " ".join(" ".join([str(error), *notes]).split())
-    if not isinstance(error, AssertionError | pytest.fail.Exception):
+    if isinstance(error, BaseExceptionGroup):  # Hypothesis: what failed once did not fail again
+        text = f"not every time, so something other than the text decides: {_one_line(_first(error))}"
+    elif isinstance(error, AssertionError | pytest.fail.Exception) and str(error):
+        text = _one_line(error)
+    else:
         place = caught.traceback[-1]
-        text = f"{type(error).__name__}: {text} (raised at {place.path}:{place.lineno + 1})"
+        words = f"{type(error).__name__}: {_one_line(error)}".removesuffix(": ")
+        text = f"{words} (raised at {place.path}:{place.lineno + 1}){_drawn(error)}"
     return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first exception of a group, which may be of groups."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _drawn(error: BaseException) -> str:
+    """What Hypothesis drew for a call that failed, from its notes."""
+    notes = "\n".join(getattr(error, "__notes__", ()))
+    found = re.findall(r"^(?: +(?!data=)\w+=|Draw \d+(?: \([^)\n]*\))?: )(.*?),?(?:  # .*)?$", notes, re.M)
+    return f", where these were drawn: {'; '.join(found)}" if found else ""

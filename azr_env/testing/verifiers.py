@@ -30,6 +30,9 @@ ODD_TEXTS = ("", " ", "\n", "\0", "\ud800", "\udfff7", "None", "...", "\N{FULLWI
 _EACH_MODE = 4
 _TELLING = 4
 """Characters from which on a key in a reason is no accident."""
+_DUE, _RULE = "give a Verdict, `rejected` where a text cannot be read", "What a model writes never raises"
+_BARE_DUE = "look whether there is an example before you take one, and where there is none give Status.ERROR"
+_BARE_RULE = "These tasks have no example, and a broken task does not raise either"
 
 
 class VerifierConformance:
@@ -40,12 +43,18 @@ class VerifierConformance:
             def make(self):
                 return MyVerifier  # called with a domain, as your entry point is
 
-    ``domain`` is the Python domain and ``tasks`` some that it generates in each mode, unless you give your own.
+    ``domain`` is the Python domain, and ``tasks`` are some that the domain generates in each mode, whichever domain
+    that is, unless you give your own.
     What is right is settled by :meth:`judge`, the domain's relation unless you say otherwise.
     """
 
     stricter: ClassVar[bool] = False
-    """Set it where your verifier may, on purpose, refuse answers of which the relation holds."""
+    """Set it where your verifier may, on purpose, refuse answers of which the relation holds.
+
+    ``test_every_right_answer_counts`` is then skipped, and every other check that compares verdicts with
+    :meth:`judge` (changed keys, parts of the key, attacks, nothing hidden) looks at one half only: that nothing is
+    graded correct of which the relation does not hold.
+    """
 
     @pytest.fixture
     def make(self) -> Callable[[Domain], Verifier] | None:
@@ -201,7 +210,7 @@ class VerifierConformance:
         if not bare:
             pytest.skip("none of `tasks` is an induction task")
         batch = [(task, task.program) for task in bare]
-        for (task, answer), verdict in zip(batch, _verdicts(verifier, batch), strict=True):
+        for (task, answer), verdict in zip(batch, _verdicts(verifier, batch, _BARE_DUE, _BARE_RULE), strict=True):
             assert verdict.status is Status.ERROR, (
                 f"{short(answer)} was {_said(verdict)} for {_named(task)} without its examples: where nothing is left "
                 "to check the status is `error`, and never `correct` because all of no checks passed"
@@ -229,7 +238,8 @@ class VerifierConformance:
             elif not self.stricter:
                 assert not self.judge(domain, task, answer), (
                     f"{short(answer)} was {_said(verdict)} for {_named(task)}, though the relation holds for it: any "
-                    "right answer counts, not the stored key alone (set `stricter` if you mean to refuse some)"
+                    "right answer counts, not the stored key alone (if you mean to refuse some: `stricter = True` in a "
+                    "test, `--stricter` for azr check)"
                 )
             assert verdict.status is not Status.ERROR, (
                 f"{short(answer)} was graded `error` ({verdict.reason!r}) for {_named(task)}, though nothing of ours "
@@ -367,11 +377,9 @@ def _one_each(tasks: Sequence[Task]) -> list[Task]:
     return list({task.mode: task for task in reversed(tasks)}.values())
 
 
-def _verdicts(verifier: Verifier, batch: Answers) -> list[Verdict]:
+def _verdicts(verifier: Verifier, batch: Answers, due: str = _DUE, rule: str = _RULE) -> list[Verdict]:
     """The verifier's verdicts, each of which is one."""
-    found = probes.one_each(
-        "verify()", verifier.verify, batch, "answer", "give a Verdict, `rejected` where a text cannot be read"
-    )
+    found = probes.one_each("verify()", verifier.verify, batch, "answer", due, "verdict", rule)
     low, high = rewards.REWARD_RANGE
     for (_, answer), verdict in zip(batch, found, strict=True):
         assert (

@@ -1,7 +1,7 @@
 """The plug-in guides run as they stand: every block of Python, every signature, every name, the packages they hold.
 
-In a guide, a fenced block below a line "`PATH`:" or "From `PATH`:" is that file, or a piece of it; the other blocks
-of Python run in the order of the page, in one fresh interpreter that has the guide's package installed.
+In a guide, a fenced block below a line "`PATH`:" or "From `PATH`:" is that file, or a piece of it; every other block
+of Python runs as if it were copied alone, in an interpreter that has the guide's package installed.
 """
 
 from __future__ import annotations
@@ -98,17 +98,15 @@ def run(arguments: list[str], env: dict[str, str], cwd: Path) -> None:
 
 
 @GUIDES
-def test_every_block_of_python_runs(guide: Path, tmp_path: Path) -> None:
-    lines = [""] * guide.read_text(encoding="utf-8").count("\n")
+def test_every_block_of_python_runs_alone(guide: Path, tmp_path: Path) -> None:
     loose = [block for block in blocks(guide) if block.info == "python" and not block.path]
     assert len(loose) >= 3
-    for block in loose:
-        text = block.text.split("\n")
-        lines[block.line : block.line + len(text)] = text  # a traceback then gives the line of the page
-    script = tmp_path / f"{guide.stem}.py"
-    script.write_text("\n".join(lines), encoding="utf-8")
+    for block in loose:  # each in names of its own; a traceback gives the line of the page
+        script = tmp_path / f"{guide.stem}-line-{block.line}.py"
+        script.write_text("\n" * block.line + block.text + "\n", encoding="utf-8")
     env = installed(package_of(guide, tmp_path / "package"), tmp_path / "site")
-    run([str(script)], env, tmp_path)
+    one_by_one = "import runpy, sys; [runpy.run_path(script) for script in sys.argv[1:]]"
+    run(["-c", one_by_one, *sorted(map(str, tmp_path.glob("*.py")))], env, tmp_path)
 
 
 @pytest.mark.slow

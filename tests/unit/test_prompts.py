@@ -253,3 +253,11 @@ def test_labels_name_the_role_first() -> None:
     assert {prompts.label(mode, role) for mode in Mode for role in Role} == {
         f"{role}/{mode}" for role in ("proposer", "solver") for mode in ("deduction", "abduction", "induction")
     }
+
+
+def test_the_key_of_an_induction_task_needs_no_example() -> None:
+    bare = {mode: Task("t", "python", mode, "def f(a): return a", ()) for mode in Mode}
+    assert prompts.key(bare[Mode.INDUCTION]) == "def f(a): return a"
+    for mode in (Mode.DEDUCTION, Mode.ABDUCTION):
+        with pytest.raises(IndexError):
+            prompts.key(bare[mode])
