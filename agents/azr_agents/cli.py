@@ -13,10 +13,12 @@ _USAGE = """\
 usage: azr train [--domain NAME] [--model PATH_OR_ID] [--config RECIPE.yaml] [--SETTING VALUE ...]
        azr train --resume RUN
        azr train --help          every setting, TRL's GRPOConfig included
+       azr export RUN [--step N] [--output FOLDER]
        azr check verifier|domain|executor|env NAME
        azr check --help          what is checked, and how
 
 azr train with no arguments trains the embedded model on prime inversion and prints what it learned.
+azr export writes a Hugging Face folder with a model card.
 azr check runs the conformance kit on an installed plug-in and says in words what is wrong with it."""
 
 
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help"):
         sys.stdout.write(_USAGE + "\n")
         return 0 if args else 2
-    commands = {"train": _train, "check": _check}
+    commands = {"train": _train, "export": _export, "check": _check}
     if args[0] not in commands:
         sys.stderr.write(f"azr: no command {args[0]!r}\n{_USAGE}\n")
         return 2
@@ -44,11 +46,23 @@ def _train(args: list[str]) -> int:
     try:
         from azr_agents import launch
     except ModuleNotFoundError as exc:
-        sys.stderr.write(
-            f"azr: training needs the package {exc.name!r}: python -m pip install -c constraints.txt -e '.[train]'\n"
-        )
-        return 2
+        return _missing(exc)
     return launch.run(args, Path.cwd(), time.strftime("%Y%m%d-%H%M%S"))
+
+
+def _export(args: list[str]) -> int:
+    try:
+        from azr_agents import export
+    except ModuleNotFoundError as exc:
+        return _missing(exc)
+    return export.run(args)
+
+
+def _missing(exc: ModuleNotFoundError) -> int:
+    sys.stderr.write(
+        f"azr: training needs the package {exc.name!r}: python -m pip install -c constraints.txt -e '.[train]'\n"
+    )
+    return 2
 
 
 def _check(args: list[str]) -> int:
