@@ -549,6 +549,7 @@ def test_metrics_of_a_full_round_have_these_names() -> None:
     modes, cells = list(Mode), {row.cell for row in game.plan()}
     assert set(game.metrics) == {
         "proposals/distinct",
+        "proposals/duplicate",
         "proposals/new",
         "proposals/admitted",
         "proposals/learnable",
