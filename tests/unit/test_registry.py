@@ -39,7 +39,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     [
         ("domain", {"python", "prime_inversion"}),
         ("verifier", {"relation"}),
-        ("executor", {"zygote"}),
+        ("executor", {"zygote", "zygote-chunk", "subprocess", "monty", "ray"}),
         ("source", {"builtin", "buffer", "jsonl", "cruxeval"}),
     ],
 )

@@ -99,7 +99,7 @@ class PythonDomain:
             earning = [
                 number
                 for number, claim in enumerate(claims)
-                if verdicts[number].status is Status.CORRECT and BLANK[claim.task.mode] is not Slot.OUTPUT
+                if _unsettled(verdicts[number]) and BLANK[claim.task.mode] is not Slot.OUTPUT
             ]
             settled = self._holds([claims[number] for number in earning], authority)
             for number, verdict in zip(earning, settled, strict=True):
@@ -304,6 +304,11 @@ def _limits(limits: Limits | Mapping[str, float]) -> Limits:
     if unknown:
         raise SettingError(f"limits: {unknown[0]!r} is unknown; there are {', '.join(names)}")
     return Limits(**limits)  # type: ignore[arg-type]
+
+
+def _unsettled(verdict: Verdict) -> bool:
+    """Whether the authority is to be asked: the answer would earn a reward, or could not be run by who was asked."""
+    return verdict.status is Status.CORRECT or verdict.reason.partition(":")[0] == OutcomeStatus.UNSUPPORTED
 
 
 def _ending(claim: Claim, outcome: Outcome) -> str:
