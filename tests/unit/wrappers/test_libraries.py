@@ -21,14 +21,15 @@ def digits() -> TokenWrapper:
     return TokenWrapper(gym.make("AZR-Deduction-v0", domain="prime_inversion", style="compact"), **DIGITS)
 
 
+@pytest.mark.parametrize("domain", ["python", "prime_inversion"])
 @pytest.mark.parametrize("name", IDS)
-def test_sb3_check_env(name: str) -> None:
+def test_sb3_check_env(name: str, domain: str) -> None:
     """Without one warning."""
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gym.make(name, domain="prime_inversion", disable_env_checker=True)
-        checker.check_env(TokenWrapper(env, max_answer_tokens=4))
+        env = gym.make(name, domain=domain, disable_env_checker=True)
+        checker.check_env(TokenWrapper(env, max_prompt_tokens=8192, max_answer_tokens=4))
 
 
 def test_sb3_contrib_finds_the_masks() -> None:
