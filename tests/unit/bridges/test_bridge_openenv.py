@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from azr_env.errors import SettingError, UnknownNameError
+from azr_env.errors import UnknownNameError, UnknownOptionError
 from azr_env.types import Mode, Status, Task, Verdict
 
 pytest.importorskip("openenv")
@@ -148,7 +148,7 @@ def test_our_failure_is_done_without_a_reward() -> None:
 def test_a_mistake_in_the_settings_is_told_before_any_client() -> None:
     with pytest.raises(UnknownNameError):
         bridge.application("AZR-Deduction-v0", domain="primes")
-    with pytest.raises(SettingError):
+    with pytest.raises(UnknownOptionError):
         bridge.application("AZR-Deduction-v0", domain="prime_inversion", max_prim=31)
 
 

@@ -18,7 +18,7 @@ import pytest
 from azr_env import prompts
 from azr_env.bridges.rows import row_seed, rows, settings_text
 from azr_env.envs.single import TextEnv
-from azr_env.errors import AzrError, SettingError
+from azr_env.errors import AzrError, UnknownOptionError
 from azr_env.types import Mode, Status, Task, Verdict
 
 pytest.importorskip("verifiers.v1")
@@ -131,5 +131,5 @@ def test_a_call_of_a_tool_is_no_answer() -> None:
 
 
 def test_a_wrong_setting_is_told_when_tasks_are_made() -> None:
-    with pytest.raises(SettingError, match="max_prim"):
+    with pytest.raises(UnknownOptionError, match="max_prim"):
         next(iter(taskset(settings={"domain": "prime_inversion", "max_prim": 3})))
