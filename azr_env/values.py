@@ -21,7 +21,7 @@ Equality = Literal["strict", "python"]
 MAX_TEXT = 32_768
 """Longest text, in characters, that is read as a value."""
 
-_NAMED = {"inf": float("inf"), "nan": float("nan")}
+_NAMED = ("inf", "nan")
 _INT_REPR_BITS = 12_000  # CPython refuses decimal text beyond 4300 digits; longer ones are written in hexadecimal
 
 
@@ -156,7 +156,7 @@ def _convert(node: ast.expr, depth: int) -> object:
                 raise ValueFormatError("** is an expression, not a value")
             return {_convert(k, depth): _convert(v, depth) for k, v in zip(keys, items, strict=True) if k is not None}
         case ast.Name(id=name) if name in _NAMED:
-            return _NAMED[name]
+            return float(name)  # a new NaN each time: `==` of containers takes one object for equal to itself
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
             return _signed(node.op, operand)
         case ast.BinOp(op=ast.Add() | ast.Sub(), left=left, right=ast.Constant(value=complex() as imaginary)):
@@ -172,7 +172,7 @@ def _convert(node: ast.expr, depth: int) -> object:
 def _signed(op: ast.unaryop, operand: ast.expr) -> object:
     negative = isinstance(op, ast.USub)
     if isinstance(operand, ast.Name) and operand.id in _NAMED:
-        value: object = _NAMED[operand.id]
+        value: object = float(operand.id)
     elif isinstance(operand, ast.Constant):
         value = operand.value
     else:
