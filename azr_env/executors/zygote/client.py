@@ -14,7 +14,7 @@ from typing import Final
 
 from azr_env.errors import ExecutorClosedError, SettingError
 from azr_env.executors.zygote.cache import OutcomeCache
-from azr_env.executors.zygote.dispatch import Slot, Ticket, dispatch
+from azr_env.executors.zygote.dispatch import Slot, Ticket, dispatch, greet
 from azr_env.executors.zygote.load import Load
 from azr_env.executors.zygote.plain import plain
 from azr_env.executors.zygote.reports import LEVEL
@@ -114,7 +114,7 @@ class ZygoteExecutor:
         """
         slots = self._acquire({0: 1})
         try:
-            return dict(slots[0].started(self._simulate_missing).greet())
+            return dict(greet(slots[0], self._simulate_missing))
         finally:
             self._release(slots)
 

@@ -97,7 +97,8 @@ class Server:
         """Waits until the server is locked. Gives its layers.
 
         Raises:
-            ExecutorUnavailableError: a layer is missing, or the interpreter does not start.
+            ExecutorUnavailableError: a layer is missing.
+            ServerDied: it ended before it was locked.
         """
         if self.layers is None:
             try:
@@ -105,8 +106,9 @@ class Server:
                 length = int.from_bytes(self._receive(4), "little")
                 hello = json.loads(self._receive(min(length, _READ)))
             except (OSError, ValueError) as exc:
-                self.end()
-                raise unavailable("start-up", f"the server ended before its first word: {exc}") from None
+                raise ServerDied(f"the server ended before its first word: {exc}") from None
+            if hello.get("missing") == "start-up":
+                raise ServerDied(hello["reason"])
             if "missing" in hello:
                 self.end()
                 raise unavailable(hello["missing"], hello["reason"])

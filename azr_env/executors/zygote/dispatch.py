@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from azr_env.errors import ExecutorUnavailableError
-from azr_env.executors.zygote.connection import Server, ServerDied
+from azr_env.executors.zygote.connection import Server, ServerDied, unavailable
 from azr_env.executors.zygote.load import Load
 from azr_env.executors.zygote.reports import LEVEL, OurFault, outcomes
 from azr_env.types import Job, Outcome, OutcomeStatus
@@ -130,7 +130,7 @@ def dispatch(tickets: Iterable[Ticket], slots: list[Slot], simulate_missing: str
         for slot in slots:
             slot.started(simulate_missing)
         for slot in slots:
-            _greet(slot)
+            greet(slot, simulate_missing)
         usable = list(slots)
         while batch.open or not batch.drawn:
             _feed(batch, usable, simulate_missing)
@@ -142,20 +142,32 @@ def dispatch(tickets: Iterable[Ticket], slots: list[Slot], simulate_missing: str
     return batch.retries
 
 
-def _greet(slot: Slot) -> None:
-    try:
-        slot.started().greet()
-    except ExecutorUnavailableError:
-        slot.stop()
-        raise
+def greet(slot: Slot, simulate_missing: str | None = None) -> dict[str, str]:
+    """Starts the server of a place, if need be, and waits until it is locked. Gives its layers.
+
+    A server that dies before its first word may have been killed, and is replaced. One that names a missing layer is
+    not: nothing would change.
+
+    Raises:
+        ExecutorUnavailableError: a layer is missing, or no server lives to say so.
+    """
+    for _ in range(RETRIES + 1):
+        try:
+            return slot.started(simulate_missing).greet()
+        except ServerDied as exc:
+            slot.stop()
+            reason = str(exc)
+        except ExecutorUnavailableError:
+            slot.stop()
+            raise
+    raise unavailable("start-up", reason)
 
 
 def _feed(batch: _Batch, slots: list[Slot], simulate_missing: str | None) -> None:
     """Replaces dead servers, and tops up every server's window, evenly."""
     for slot in [slot for slot in slots if slot.server is None and batch.waits(slot.lane)]:
         try:
-            slot.started(simulate_missing)
-            _greet(slot)
+            greet(slot, simulate_missing)
         except ExecutorUnavailableError as exc:  # it could start before: a passing failure, so no exception
             slots.remove(slot)
             if all(other.lane != slot.lane for other in slots):

@@ -21,7 +21,8 @@ MARK = struct.Struct("<BI")
 """What became of one call, length of the text."""
 
 OK, RAISED, MEMORY, UNSUPPORTED = range(4)
-FINISHED, DEADLINE, OVERFLOW, NO_FORK = range(4)
+FINISHED, DEADLINE, OVERFLOW, NO_FORK, CLOSED = range(5)
+"""``CLOSED``: the child closed its end of the pipe and lived on, until the server killed it."""
 
 MAX_DETAIL = 400
 """Most bytes of a reason; a result has the job's own limit."""

@@ -36,12 +36,14 @@ def outcomes(load: Load, ending: int, status: int, body: bytes) -> list[Outcome]
         body: what the child wrote.
 
     Raises:
-        OurFault: the program never started.
+        OurFault: the program never started, or its process was killed by another.
     """
     if ending == frames.NO_FORK:
         raise OurFault("the server could not fork")
     if not body.startswith(frames.LOCKED):
         raise OurFault(f"the child ended before its program began (wait status {status})")
+    if ending == frames.FINISHED and status & 0x7F == signal.SIGKILL:
+        raise OurFault("the child was killed from outside")
     ended_well = ending == frames.FINISHED and status == 0
     try:
         if ending == frames.OVERFLOW:

@@ -24,6 +24,8 @@ from types import ModuleType
 HERE = os.path.dirname(os.path.abspath(__file__))
 _SMALL = 1 << 16  # the buffer's usual size; also how much a read asks for
 _POLL_SLICE_MS = 4
+_ENDING_S = 0.5  # far longer than the kernel takes to end a process that has closed its descriptors
+_PAUSE_S = 0.00002
 _exit = os._exit  # before any program runs: one may put another function in its place
 
 
@@ -127,12 +129,29 @@ def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock
         ending, size, status = frames.NO_FORK, frames.REPLY.size, 0
         if pid > 0:
             ending, size = collect(results, timeout_s, frames.most_bytes(calls, most), buffer, frames)
-            os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
+            ending, status = end_child(pid, ending, frames)
         os.close(results)
         frames.REPLY.pack_into(buffer.data, 0, size - frames.REPLY.size, ticket, ending, status)
         write_all(fd, memoryview(buffer.data)[:size])  # at once: each write may wake the host
         buffer.wipe(size)
+
+
+def end_child(pid: int, ending: int, frames: ModuleType) -> tuple[int, int]:
+    """Kills the child, if it does not end by itself. Gives the ending and its wait status.
+
+    A child that closed its end of the pipe is about to end, or its program closed it: told apart by waiting, so that
+    a kill from outside is never taken for one of ours.
+    """
+    give_up = time.monotonic() + _ENDING_S
+    while ending == frames.FINISHED:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return ending, status
+        if time.monotonic() > give_up:
+            ending = frames.CLOSED
+        time.sleep(_PAUSE_S)
+    os.kill(pid, signal.SIGKILL)
+    return ending, os.waitpid(pid, 0)[1]
 
 
 def run_child(
