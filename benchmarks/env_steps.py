@@ -187,7 +187,7 @@ def measure(options: argparse.Namespace) -> Report:
         source = prepared(python, Mode.INDUCTION, tasks // 20)
         rate = steps_per_s(python, source, Mode.INDUCTION, VECTOR, few)
         row("python induction, all programs different", f"vector of {VECTOR}, 5 hidden inputs each", rate)
-    for name, how, rate in neighbours(steps // 4):
+    for name, how, rate in neighbours(steps):
         row(name, how, rate)
     return report
 

@@ -170,6 +170,8 @@ def _attempt(job: Job, folder: str) -> tuple[int, int, bytes]:
         os.close(results)
         if results_in >= 0:
             os.close(results_in)
+    if ending == frames.FINISHED and status & 0x7F == signal.SIGKILL:
+        ending = frames.CLOSED  # here a program can kill itself, so a kill is never somebody else's fault
     return ending, status, body
 
 
