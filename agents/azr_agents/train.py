@@ -188,8 +188,17 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
         return {}
     if guard.stopped:
         console.print(f"stopped by on_collapse: {guard.stopped}", highlight=False, soft_wrap=True)
+    found = _conclude(setup, run, trainer, before, seconds, console)
+    selfplay.buffer.close()
+    return found
+
+
+def _conclude(
+    setup: Setup, run: Run, trainer: SelfPlayTrainer, before: Results, seconds: float, console: Console
+) -> dict[str, Any]:
+    """Saves and measures what the run has made of the base, and prints the tables."""
     trainer.save_model(str(run.path / "model"))
-    after = _measure(setup, trainer.model, sets)
+    after = _measure(setup, trainer.model, setup.sets)
     found = {
         "base": _summaries(before),
         "after": _summaries(after),
@@ -206,7 +215,6 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
         highlight=False,
         soft_wrap=True,
     )
-    selfplay.buffer.close()
     return found
 
 

@@ -109,6 +109,12 @@ def parts(
     return Parts(made, registry.verifier(verifier, made), registry.source(tasks, made), known)
 
 
+def divided(settings: dict[str, Any], own: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of those names, and the others, which make the game's parts."""
+    mine = {name: value for name, value in settings.items() if name in own}
+    return mine, {name: value for name, value in settings.items() if name not in own}
+
+
 def member(kind: Any, value: Any, name: str) -> Any:
     """The member of an enumeration that ``value`` names.
 

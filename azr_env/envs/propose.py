@@ -11,7 +11,7 @@ import numpy as np
 
 from azr_env import rewards
 from azr_env.buffer import TaskBuffer
-from azr_env.envs.game import Episode, Parts, Turn, member, parts, whole
+from azr_env.envs.game import Episode, Parts, Turn, divided, member, parts, whole
 from azr_env.envs.single import TextEnv
 from azr_env.envs.solvers import Solver, solver_of
 from azr_env.envs.vector import TextVectorEnv
@@ -98,10 +98,9 @@ class Propose:
     def admitted(self, moves: Sequence[tuple[Episode, str]]) -> list[tuple[Turn, Task | None]]:
         """As :meth:`judge`, with the task of each proposal that became one."""
         found = self._admit(moves)
-        rates = iter(self._solve_rates([(task, e.state.seed) for (e, _), task in zip(moves, found, strict=True)]))
+        rates = self._solve_rates([(task, e.state.seed) for (e, _), task in zip(moves, found, strict=True)])
         turns = []
-        for (episode, _), result in zip(moves, found, strict=True):
-            rate = next(rates)
+        for (episode, _), result, rate in zip(moves, found, rates, strict=True):
             refused = result if isinstance(result, Rejection) else None
             reward = proposer_reward(refused, rate, self._pay)
             info = {**episode.info, "proposal": _told(result, rate)}
@@ -237,8 +236,7 @@ OWN = {"solver", "solver_samples", "learnability", "references", "buffer", "max_
 
 def propose(mode: Mode, settings: dict[str, Any]) -> Propose:
     """The game that the settings of an environment describe."""
-    own = {name: value for name, value in settings.items() if name in OWN}
-    rest = {name: value for name, value in settings.items() if name not in OWN}
+    own, rest = divided(settings, OWN)
     return Propose(mode, parts(**rest), **own)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from azr_env.envs.game import Episode, Parts, Turn, member, parts
+from azr_env.envs.game import Episode, Parts, Turn, divided, member, parts
 from azr_env.envs.propose import OWN, Propose, opened
 from azr_env.envs.single import TextEnv
 from azr_env.envs.solve import Solve
@@ -103,9 +103,7 @@ class SelfPlayVectorEnv(TextVectorEnv):
 
 
 def _selfplay(settings: dict[str, Any]) -> SelfPlay:
-    names = OWN | {"modes", "attempts"}
-    own = {name: value for name, value in settings.items() if name in names}
-    rest = {name: value for name, value in settings.items() if name not in names}
+    own, rest = divided(settings, OWN | {"modes", "attempts"})
     return SelfPlay(parts(**rest), **own)
 
 
