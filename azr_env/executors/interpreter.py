@@ -182,7 +182,7 @@ def _send(process: subprocess.Popen[bytes], job: Job) -> None:
     stdin = process.stdin
     if stdin is not None:
         with stdin:
-            stdin.write(frames.REQUEST.pack(len(body), 0, *numbers) + body)
+            stdin.write(frames.REQUEST.pack(len(body), 0, *numbers, frames.ANY_CORE) + body)
 
 
 def _collect(results: int, job: Job) -> tuple[int, bytes]:

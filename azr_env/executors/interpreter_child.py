@@ -58,7 +58,7 @@ def main() -> None:
     sys.argv, sys.executable, sys.orig_argv[:] = [""], "", []
     os.environ.clear()
     try:
-        length, _, timeout_s, memory_mib, most, _, programs = frames.REQUEST.unpack(read(frames.REQUEST.size))
+        length, _, timeout_s, memory_mib, most, _, programs, _ = frames.REQUEST.unpack(read(frames.REQUEST.size))
         ((program, calls),) = frames.unpack_programs(memoryview(read(length)), programs)
         kit = child.Kit(wire, frames, None)
         confine(results, timeout_s, memory_mib)

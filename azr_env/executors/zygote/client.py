@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final
 
 from azr_env.errors import ExecutorClosedError, SettingError
+from azr_env.executors.zygote import frames
 from azr_env.executors.zygote.cache import OutcomeCache
 from azr_env.executors.zygote.dispatch import Slot, Ticket, dispatch, greet
 from azr_env.executors.zygote.load import Load
@@ -65,7 +66,7 @@ class ZygoteExecutor:
             raise SettingError(f"workers={workers} must be at least 1, or None for one per core")
         if cache_size < 0:
             raise SettingError(f"cache_size={cache_size} must be at least 0; 0 switches the cache off")
-        self._workers = workers or _cores()
+        self._workers = workers or _share(len(_cores()))
         self._cache_size = cache_size
         self._simulate_missing: str | None = None  # for tests: the name of a layer that is to fail
         self._begin()
@@ -171,6 +172,7 @@ class ZygoteExecutor:
                 yield tickets[-1]
 
         slots = self._acquire({lane: count for lane, count in needed.items() if count})
+        _place(slots)
         try:
             retries = dispatch(draw(), slots, self._simulate_missing)
         finally:
@@ -252,9 +254,27 @@ class ZygoteExecutor:
             self._stats = replace(old, **{name: getattr(old, name) + count for name, count in counts.items()})
 
 
-def _cores() -> int:
+def _cores() -> list[int]:
+    """The cores that this process may use, by number."""
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else [0]
+
+
+def _place(slots: list[Slot]) -> None:
+    """Gives each server of a batch a core of its own where there is one server to every core, and else none.
+
+    A child then finds its memory in the caches, and its end wakes no other core. With fewer servers than cores the
+    system had better choose: other processes may run theirs.
+    """
+    cores = _cores()
+    for lane in range(LANES):
+        ours = [slot for slot in slots if slot.lane == lane]
+        own = cores if len(ours) == len(cores) else [frames.ANY_CORE] * len(ours)
+        for slot, core in zip(ours, own, strict=True):
+            slot.core = core
+
+
+def _share(cores: int) -> int:
     """This process's part of the cores, at least one."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     sharing = os.environ.get("LOCAL_WORLD_SIZE", "")
     return max(1, cores // int(sharing)) if sharing.isdecimal() and int(sharing) else cores
 

@@ -125,11 +125,11 @@ class Server:
             data += part
         return data
 
-    def submit(self, ticket: int, load: Load) -> None:
-        """Queues a load; :meth:`flush` sends it."""
+    def submit(self, ticket: int, load: Load, core: int = frames.ANY_CORE) -> None:
+        """Queues a load, to run on ``core``; :meth:`flush` sends it."""
         body = frames.pack_programs((job.program, job.calls) for job in load.jobs)
         limits = load.limits
-        numbers = limits.memory_mib, limits.output_kib * 1024, load.calls, len(load.jobs)
+        numbers = limits.memory_mib, limits.output_kib * 1024, load.calls, len(load.jobs), core
         self._out += frames.REQUEST.pack(len(body), ticket, load.timeout_s, *numbers)
         self._out += body
         if not self.pending:

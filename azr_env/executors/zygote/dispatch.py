@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from azr_env.errors import ExecutorUnavailableError
+from azr_env.executors.zygote import frames
 from azr_env.executors.zygote.connection import Server, ServerDied, unavailable
 from azr_env.executors.zygote.load import Load
 from azr_env.executors.zygote.reports import LEVEL, OurFault, outcomes
@@ -49,11 +50,17 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place for one server of a lane; the server comes and goes. ``proven``: a server could start here."""
+    """A place for one server of a lane; the server comes and goes.
+
+    Attributes:
+        core: the one that the loads of this batch are to run on, if any.
+        proven: a server could start here.
+    """
 
     lane: int
     server: Server | None = None
     proven: bool = False
+    core: int = frames.ANY_CORE
 
     def started(self, simulate_missing: str | None = None) -> Server:
         """The server of this place, started if need be, not yet greeted."""
@@ -190,7 +197,7 @@ def _feed(batch: _Batch, slots: list[Slot], simulate_missing: str | None) -> Non
         for slot in slots:
             if slot.server and len(slot.server.pending) < depth and batch.waits(slot.lane):
                 number = batch.waiting[slot.lane].popleft()
-                slot.server.submit(number, batch.tickets[number].load)
+                slot.server.submit(number, batch.tickets[number].load, slot.core)
                 _flush(batch, slot)
 
 

@@ -12,9 +12,10 @@ import struct
 from collections.abc import Iterable, Sequence
 
 SIZE = struct.Struct("<I")
-REQUEST = struct.Struct("<IIdIIII")
+REQUEST = struct.Struct("<IIdIIIIi")
 """Length of the body, ticket, timeout in seconds, memory in MiB, most bytes of one result, number of calls of all
-programs together, number of programs."""
+programs together, number of programs, the core to run on."""
+ANY_CORE = -1
 REPLY = struct.Struct("<IIBi")
 """Length of the body, ticket, ending, wait status of the child."""
 MARK = struct.Struct("<BI")

@@ -40,7 +40,7 @@ SHARED = {
 SERVER_ONLY = {
     "fork": (57, -1), "kill": (62, 129), "wait4": (61, 260), "pipe2": (293, 59), "dup2": (33, -1), "dup3": (292, 24),
     "close_range": (436, 436), "prlimit64": (302, 261), "setrlimit": (160, 164), "seccomp": (317, 277),
-    "prctl": (157, 167),
+    "prctl": (157, 167), "sched_setaffinity": (203, 122),
 }  # fmt: skip
 _OPENAT, _OPEN, _FCNTL, _CLONE, _CLONE3 = (257, 56), (2, -1), (72, 25), (56, 220), (435, 435)
 

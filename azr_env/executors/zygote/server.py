@@ -108,13 +108,18 @@ def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock
     """Runs jobs until the host closes its end."""
     kit, buffer = child.Kit(wire, frames, lock), Buffer()
     header = bytearray(frames.REQUEST.size)
+    core, cores = frames.ANY_CORE, os.sched_getaffinity(0)
     child.warm(kit)
     gc.collect()
     kit.kept = child.settle()
     gc.freeze()
     while True:
         read_into(fd, memoryview(header))
-        length, ticket, timeout_s, memory_mib, most, calls, programs = frames.REQUEST.unpack(header)
+        length, ticket, timeout_s, memory_mib, most, calls, programs, wanted = frames.REQUEST.unpack(header)
+        if wanted != core:
+            core = wanted
+            with contextlib.suppress(OSError):  # not ours any more: then where we are
+                os.sched_setaffinity(0, cores if core == frames.ANY_CORE else {core})
         body = buffer.reserve(length)[:length]
         read_into(fd, body)
         results, results_in = os.pipe()

@@ -160,6 +160,30 @@ def test_an_interrupted_batch_does_not_reach_the_next() -> None:
         signal.signal(signal.SIGALRM, old)
 
 
+WHERE = "import os, time\ndef f(n):\n time.sleep(0.02)\n return sorted(os.sched_getaffinity(0))"
+
+
+def test_each_server_keeps_to_a_core_only_while_all_cores_have_one() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    every = "[" + "".join(f"i{core:x};" for core in cores) + "]"
+    each = {f"[i{core:x};]" for core in cores}
+    with ZygoteExecutor() as executor:
+        many = [Job(f"{WHERE}#{n}", ("(i1;)",), PATIENT) for n in range(8 * len(cores))]
+        assert {outcomes[0].value for outcomes in executor.run(many)} == each
+        if len(cores) > 1:
+            assert executor.run(many[:1], fresh=True)[0][0].value == every
+    with ZygoteExecutor(workers=len(cores) + 1) as executor:
+        assert {outcomes[0].value for outcomes in executor.run(many[: len(cores) + 2])} == {every}
+
+
+def test_a_program_cannot_choose_its_core() -> None:
+    program = "import os\ndef f(n):\n os.sched_setaffinity(0, {n})"
+    with ZygoteExecutor(workers=1) as executor:
+        (outcome,) = executor.run([Job(program, (f"(i{min(os.sched_getaffinity(0)):x};)",), PATIENT)])[0]
+    assert outcome.status is OutcomeStatus.RAISED
+    assert outcome.detail.startswith("PermissionError")
+
+
 def test_many_threads_share_one_executor() -> None:
     with ZygoteExecutor(workers=2) as executor, ThreadPoolExecutor(8) as threads:
         both = [each for n in range(12) for each in squares(n)]
