@@ -89,6 +89,7 @@ class Guard(TrainerCallback):  # type: ignore[misc]
             figures["length/limit"] = figures["length/solver"] / int(args.max_completion_length)
         if trainer.entropy is not None:
             figures["entropy"] = trainer.entropy
+        figures |= trainer.cell_entropies()
         if self._heldout is not None and self._every and trainer.rounds_done % self._every == 0:
             figures["heldout/gain"] = self._heldout()
         return figures

@@ -57,6 +57,8 @@ PANELS: Final = (
     Panel("Length of the solver's completions", "tokens a completion", _cells("length/solver")),
     Panel("Length of the proposer's completions", "tokens a completion", _cells("length/proposer")),
     Panel("Growth of the buffer", "live tasks", _cells("buffer"), smooth=False),
+    Panel("Entropy of the solver", "nats a token", _cells("entropy/solver")),
+    Panel("Entropy of the proposer", "nats a token", _cells("entropy/proposer")),
     Panel("Entropy of the policy", "nats a token", {"all cells together": "entropy"}),
     Panel("New tasks", "tasks a round", {"all modes": "proposals/new"}),
     Panel("Held-out gain on the way", "accuracy less the base's", {"all modes": "heldout/gain"}),

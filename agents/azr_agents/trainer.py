@@ -34,6 +34,7 @@ from trl import __version__ as trl_version
 
 from azr_agents.advantages import ADVANTAGES, GROUPED, Floats, check_algorithm, dealt_anew, trr_tokens
 from azr_agents.critic import VALUE_COEFFICIENT, Critic, judge, value_loss
+from azr_agents.entropies import CellEntropies
 from azr_agents.policy import encode
 from azr_agents.ranks import Ranks
 from azr_agents.run import Run
@@ -219,6 +220,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         self._over_tokens = advantage == "tokens"
         self.critic: Critic | None = None
         self._values: Any = None
+        self._entropies: torch.Tensor | None = None
         self._record = record
         self._plan = selfplay.plan()
         self._rollouts: list[Rollout] = []
@@ -237,6 +239,11 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             )
         self.remove_callback(PrinterCallback)
         selfplay.gather, selfplay.share = self.ranks.gather, self.ranks.share
+        self._by_cell = CellEntropies(
+            list(dict.fromkeys(row.cell for row in self._plan)),
+            self.accelerator.device,
+            lambda sums: self.accelerator.reduce(sums.clone(), "sum"),
+        )
         if algorithm == "ppo":
             causal = self.model.get_base_model() if is_peft_model(self.model) else self.model
             self.critic = Critic(
@@ -271,6 +278,13 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         """Mean entropy of the policy's tokens in the last step, in nats; ``None`` right after it was logged."""
         values = self._metrics["train"]["entropy"]
         return float(values[-1]) if values else None
+
+    def cell_entropies(self) -> dict[str, float]:
+        """Mean entropy of the policy's tokens in each cell since the last call, in nats; every process calls it."""
+        found = {f"entropy/{cell}": value for cell, value in self._by_cell.take().items()}
+        for name, value in found.items():
+            self._log(f"azr/{name}", value)
+        return found
 
     def freeze_proposer(self, path: Path | None = None) -> None:
         """From here on the proposals are written by the weights of now, and not trained on.
@@ -343,6 +357,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             or any(value is not None for key, value in kwargs.items() if key in _IMAGES)
         ):
             *found, self._values = self._scored(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+            self._entropies = found[1]
             return tuple(found)
         lengths = attention_mask[:, -logits_to_keep:].sum(1)
         order = torch.argsort(lengths, stable=True)
@@ -357,9 +372,10 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         back = torch.argsort(order)
         logps, entropies, losses, values = zip(*parts, strict=True)
         self._values = None if values[0] is None else torch.cat(values)[back]
+        self._entropies = None if entropies[0] is None else torch.cat(entropies)[back]
         return (
             torch.cat(logps)[back],
-            None if entropies[0] is None else torch.cat(entropies)[back],
+            self._entropies,
             None if losses[0] is None else torch.stack(losses).mean(),
         )
 
@@ -394,6 +410,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             output["advantages"] = torch.tensor(each).to(output["advantages"])
         for rollout, value in zip(self._rollouts, each.tolist(), strict=True):
             rollout.advantage = value
+        output["azr_places"] = self._by_cell.places([rollout.row.cell for rollout in self._rollouts])
         everyone = self.ranks.gather(self._rollouts)
         if self.accelerator.is_main_process:
             self._record(sorted(everyone, key=lambda rollout: rollout.row.number))
@@ -421,6 +438,9 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
         loss = super()._compute_loss(model, inputs)
+        entropies, self._entropies = self._entropies, None
+        if entropies is not None:
+            self._by_cell.add(inputs["azr_places"], entropies, inputs["completion_mask"])
         if self.critic is None:
             return loss
         total, count = value_loss(self._take_values(), inputs)

@@ -47,6 +47,9 @@ def test_warn(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     figures = found[-1]["figures"]
     assert figures["proposals/duplicate"] > 0.9
     assert 0 < figures["entropy"] < 10
+    each = [value for name, value in figures.items() if name.startswith("entropy/")]
+    assert len(each) == 6
+    assert min(each) < figures["entropy"] < max(each)
     assert 0 < figures["length/limit"] <= 1
 
 

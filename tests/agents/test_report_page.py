@@ -187,6 +187,8 @@ def test_curves_are_the_figures_of_the_runs(runs: tuple[Path, Path], shown: Show
     assert compared == 13  # accuracy, two rewards and buffer by mode, and new tasks
     entropy = panels["Entropy of the policy, all cells together"]
     assert entropy[0][2] == [line["figures"]["entropy"] for line in lines(runs[0] / "monitors.jsonl")]
+    solver = panels["Entropy of the solver, induction"]
+    assert solver[0][2] == [line["figures"]["entropy/solver/induction"] for line in lines(runs[0] / "monitors.jsonl")]
     axes = shown.do(
         """[...document.querySelectorAll('#curves .chart, #monitors .chart')].map((place) => place.layout)
            .map((layout) => [layout.xaxis.title.text, layout.yaxis.title.text])"""

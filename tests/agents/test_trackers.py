@@ -53,6 +53,7 @@ def test_names_and_steps(logged: list[tuple[int, str, float]]) -> None:
         "azr/proposals/new",
         "azr/buffer/abduction",
         "azr/length/solver",
+        "azr/entropy/solver/deduction",
         "azr/zero_spread_cells",
         "azr/worked",
         "azr/value_loss",
