@@ -695,7 +695,7 @@ def _changes(act: Callable[[], None], folder: Path | None = None, ready: Callabl
         until = time.monotonic() + _SETTLE_S
         while (changed := _changed(before, _world(folder))) and time.monotonic() < until:
             time.sleep(0.05)
-        if not changed.keys() <= _COUNTED:
+        if not changed or not changed.keys() <= _COUNTED:
             break
     return "; ".join(f"{name} changed: {how}" for name, how in changed.items())
 
