@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import transformers
-import yaml
 from _harness import Report, machine
 from _learning_figures import draw
 from numpy.typing import NDArray
@@ -210,7 +209,7 @@ def pass_at_k(every: Iterable[Any], tasks: int, samples: int) -> None:
     for one in every:
         if one.arm != "main":
             continue
-        recipe = yaml.safe_load((one.path / "recipe.yaml").read_text(encoding="utf-8"))
+        recipe = Run(one.path).settings()  # --flags over the recipe
         base = Path(tiny.path(one.domain) if recipe["model"] == "embedded" else recipe["model"])
         for model, out in ((base, one.path.parent / f"base-{PASSK}"), (one.path / "model", one.path / PASSK)):
             digest = sha256((model / "model.safetensors").read_bytes()).hexdigest()
@@ -251,7 +250,7 @@ def _answers(recipe: Mapping[str, Any], model: Path, tasks: int, samples: int) -
     chosen = pick_tasks(domain, source, lambda task: is_heldout(domain, task), tasks, EVALUATION_SEED)
     verifier, policy = registry.verifier("relation", domain), pretrained(str(model))
     policy.model.float()  # the bases are stored in half precision, and trained in full
-    most = recipe["max_completion_length"]
+    most = int(recipe["max_completion_length"])
     return evaluate(policy, domain, verifier, chosen, Style(recipe["style"]), most, samples, EVALUATION_SEED)
 
 

@@ -56,6 +56,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _whole(self, eval_tasks=0, eval_samples=1, heldout_every=0, lora_r=0, lora_alpha=1, max_prompt_length=0)
+        if self.heldout_every and not self.eval_tasks:
+            raise SettingError(
+                f"heldout_every={self.heldout_every} measures the held-out tasks, and eval_tasks=0 leaves none"
+            )
 
 
 @dataclass
@@ -112,6 +116,8 @@ class SelfPlayConfig:
         if self.conditioning == "recency" and self.eviction != "fifo":
             raise SettingError(f"conditioning=recency needs eviction=fifo: in a {self.eviction} the ages are mixed")
         _one_of(self, control=("none", *CONTROLS), on_collapse=ACTIONS)
+        if self.composite and self.played == (Mode.INDUCTION,):
+            raise SettingError(f"composite={self.composite:g} is of deduction and abduction: add one to modes")
         if self.curriculum and self.control != "random-tasks":
             raise SettingError(f"curriculum={self.curriculum} is for control=random-tasks: leave it out, or set both")
 
@@ -154,16 +160,19 @@ def recipe(domain: str, model: str) -> Path:
     Raises:
         SettingError: an embedded model was asked for, and the domain has none.
     """
-    name = f"embedded-{domain}" if model == EMBEDDED else "default"
-    for folder in recipe_folders():
-        path = folder / f"{name}.yaml"
-        if path.is_file():
-            return path
-    have = sorted({path.stem for folder in recipe_folders() for path in folder.glob("*.yaml")})
+    name, have = f"embedded-{domain}" if model == EMBEDDED else "default", recipes()
+    if name in have:
+        return have[name]
     raise SettingError(
         f"there is no embedded model for the domain {domain!r}: pass --model PATH_OR_ID. "
         f"Recipes: {', '.join(have) or 'none'}"
     )
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    found = {path.stem: path for folder in reversed(recipe_folders()) for path in folder.glob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
 def recipe_folders() -> list[Path]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
+
+ALL: Final = "all"
+"""Stands for the cells together."""
 
 
 class CellEntropies:
@@ -46,7 +50,15 @@ class CellEntropies:
         self._sums.index_add_(0, places, rows.to(self._sums))
 
     def take(self) -> dict[str, float]:
-        """Mean entropy of a token, in nats, of each cell that had one since the last call; every process calls it."""
+        """Mean entropy of a token since the last call, in nats, of :data:`ALL` and of each cell that had one.
+
+        Every process calls it.
+        """
         sums = self._total(self._sums).tolist()
         self._sums.zero_()
-        return {cell: total / count for cell, (total, count) in zip(self.cells, sums, strict=True) if count}
+        whole = [sum(column) for column in zip(*sums, strict=True)]
+        return {
+            cell: total / count
+            for cell, (total, count) in zip((ALL, *self.cells), [whole, *sums], strict=True)
+            if count
+        }

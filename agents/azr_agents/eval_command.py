@@ -53,7 +53,7 @@ def run(args: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="azr eval",
-        description=(__doc__ or "").splitlines()[0],
+        description="Accuracy of a model on fixed tasks, or CRUXEval's verdicts on a generation file.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -12,6 +12,7 @@ from typing import Any
 from transformers import AutoTokenizer, GenerationConfig
 
 from azr_agents.adapters import merged
+from azr_agents.config import EMBEDDED, RunConfig, options
 from azr_agents.run import Run
 from azr_env import registry
 from azr_env.errors import SettingError
@@ -25,7 +26,14 @@ _HEAD = """\
 library_name: transformers
 pipeline_tag: text-generation
 tags: [absolute-zero, self-play, azr-env]
----"""
+{base}---"""
+_LOADING = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("FOLDER")  # this folder, or where you put it
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+```"""
 
 
 def run(args: Sequence[str]) -> int:
@@ -34,7 +42,10 @@ def run(args: Sequence[str]) -> int:
     Raises:
         SettingError: no run, no such checkpoint, or an output folder that holds something.
     """
-    parser = argparse.ArgumentParser(prog="azr export", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="azr export",
+        description="Writes a checkpoint of a run as a folder that the Hugging Face libraries load, with a model card.",
+    )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("--step", type=int, metavar="N", help="of the checkpoint; default: the final weights")
     parser.add_argument("--output", metavar="FOLDER", help="default: RUN/export, or RUN/export-N")
@@ -81,9 +92,9 @@ def export(path: str | Path, step: int | None = None, output: str | Path | None 
 
 
 def _source(run: Run, step: int | None) -> Path:
-    steps = sorted(int(p.name.rpartition("-")[2]) for p in run.path.glob("checkpoint-*") if p.is_dir())
+    steps = sorted(int(p.name.rpartition("-")[2]) for p in run.whole_checkpoints())
     source = run.path / ("model" if step is None else f"checkpoint-{step}")
-    if not source.is_dir():
+    if step not in steps and not (step is None and source.is_dir()):
         have = ", ".join(map(str, steps)) or "none"
         what = "no final weights yet" if step is None else f"no checkpoint of step {step}"
         raise SettingError(f"{run.path} has {what}; checkpoints there are: {have}. Give one with --step.")
@@ -95,13 +106,14 @@ def _card(run: Run, recipe: dict[str, Any], argv: Sequence[str], step: int | Non
     settings = "\n".join(f"{name}: {value}" for name, value in recipe.items() if name != "output_dir")
     weights = "the final weights" if step is None else f"checkpoint {step}"
     parts = [
-        _HEAD,
+        _HEAD.format(base=_base(recipe)),
         f"# {run.path.name}",
         "A causal language model trained by self-play in the manner of Absolute Zero (arXiv 2505.03335) with azr-env: "
         f"domain `{recipe.get('domain')}`, from `{recipe.get('model')}`; {weights} of the run.",
         "## What it learned",
         _table(run.read("evaluation.json"), step),
         "## How to ask it",
+        _LOADING,
         f"Prompts are in the `{recipe.get('style', 'paper')}` style, and completions had at most "
         f"{recipe.get('max_completion_length', 256)} tokens: give `generate` your own `max_new_tokens`. "
         "This one is a deduction task:",
@@ -114,6 +126,12 @@ def _card(run: Run, recipe: dict[str, Any], argv: Sequence[str], step: int | Non
         "A research artefact: trained to earn a verifier's reward on one domain, and measured on that domain alone.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _base(recipe: dict[str, Any]) -> str:
+    """The line of the head that names the model this one began as, where it has a public id."""
+    model = str(recipe.get("model", EMBEDDED))
+    return "" if model == EMBEDDED or Path(model).exists() else f"base_model: {json.dumps(model)}\n"
 
 
 def _table(found: dict[str, Any] | None, step: int | None) -> str:
@@ -141,7 +159,8 @@ def _interval(value: dict[str, Any]) -> str:
 
 def _example(recipe: dict[str, Any]) -> str:
     """A prompt and a completion of the run's domain and style."""
-    domain = registry.domain(str(recipe.get("domain", "python")))
+    settings: dict[str, Any] = options(str(recipe.get("domain_options", "")))
+    domain = registry.domain(str(recipe.get("domain", RunConfig.domain)), **settings)
     style = Style(recipe.get("style", "paper"))
     task = next(task for task in domain.admit(domain.seeds(Mode.DEDUCTION)) if isinstance(task, Task))
     asked = {"prompt": solver_prompt(domain, task, style), "right": completion_of(domain, task.mode, key(task), style)}

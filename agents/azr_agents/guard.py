@@ -53,7 +53,13 @@ class Guard(TrainerCallback):  # type: ignore[misc]
         """Why it stopped the run, if it did."""
 
     def begin(self, trainer: SelfPlayTrainer) -> None:
-        """Takes the trainer to watch; with rounds behind it, what was seen of them is taken in again."""
+        """Takes the trainer to watch; with rounds behind it, what was seen of them is taken in again.
+
+        Raises:
+            SettingError: it could not do what is to follow a warning.
+        """
+        if self._action == "freeze-proposer":
+            trainer.check_freezable()
         self._trainer = trainer
         trainer.ranks.first(lambda: self._run.cut(MONITORS_FILE, trainer.rounds_done))
         for line in self._run.lines(MONITORS_FILE):
@@ -87,9 +93,7 @@ class Guard(TrainerCallback):  # type: ignore[misc]
         figures = dict(trainer.selfplay.metrics)
         if "length/solver" in figures:
             figures["length/limit"] = figures["length/solver"] / int(args.max_completion_length)
-        if trainer.entropy is not None:
-            figures["entropy"] = trainer.entropy
-        figures |= trainer.cell_entropies()
+        figures |= trainer.entropies()
         if self._heldout is not None and self._every and trainer.rounds_done % self._every == 0:
             figures["heldout/gain"] = self._heldout()
         return figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -23,11 +24,11 @@ from rich.console import Console
 from safetensors import SafetensorError
 from trl import GRPOConfig, TrlParser
 
-from azr_agents.config import CONTROLS, EMBEDDED, RunConfig, SelfPlayConfig, recipe, round_rows
+from azr_agents.config import CONTROLS, EMBEDDED, RunConfig, SelfPlayConfig, recipe, recipes, round_rows
 from azr_agents.plan import plan, show
 from azr_agents.progress import comparisons
 from azr_agents.run import Run, versions
-from azr_agents.train import Setup, prepare, train
+from azr_agents.train import Setup, check_batch, prepare, train
 from azr_agents.trainer import batch_hint, ranks_of
 from azr_env import registry
 from azr_env.errors import AzrError, SettingError
@@ -60,11 +61,12 @@ def run(args: list[str], folder: Path, stamp: str) -> int:
         return 0 if _go_on(resume, _without(args, "--resume"), console) else 130
     chosen = _recipe(args)
     setup = prepare(*_parse(args, chosen))
+    _check_controls(args, chosen)
     _threads(setup)
     out = _value(args, "--output_dir") or _value(args, "--output-dir")
     path = Path(out) if out else folder / "runs" / f"{setup.config.domain}-{stamp}"
     begun = _begun(setup, path, args, chosen)
-    with _full_disk_told(begun):
+    with _alone(begun, setup), _full_disk_told(begun):
         done = train(setup, begun, console) and _controls(begun, args, console)
     return 0 if done else 130
 
@@ -78,7 +80,9 @@ def _dry(args: list[str], console: Console) -> int:
         raise SettingError(f"--processes {asked}: it is the number of processes to plan for, 1 or more")
     if _value(rest, "--resume") is not None:
         raise SettingError("--dry-run plans a new run: give its settings in the place of --resume")
-    settings = _parse([*rest, "--use_cpu", "true"], _recipe(rest), processes)
+    rest, chosen = [*rest, "--use_cpu", "true"], _recipe(rest)
+    settings = _parse(rest, chosen, processes)
+    _check_controls(rest, chosen, processes)
     show(plan(prepare(*settings, dry=processes), processes), console)
     return 0
 
@@ -108,7 +112,7 @@ def _go_on(path: str, changes: list[str], console: Console) -> bool:
     run = Run(old.path, writes=ranks.rank == 0)
     _told(run, argv, changes, console)
     _threads(setup)
-    with _full_disk_told(run):
+    with _alone(run, setup), _full_disk_told(run):
         if checkpoint is not None:
             if changes:
                 ranks.first(lambda: run.write("run.json", run.read("run.json") | {"argv": [*argv, *changes]}))
@@ -150,6 +154,34 @@ def _values(settings: Iterable[Any]) -> dict[str, Any]:
 
 
 @contextmanager
+def _alone(run: Run, setup: Setup) -> Iterator[None]:
+    """Keeps others from going on with a run that is under way; the end of the process, however it comes, lets go.
+
+    Raises:
+        SettingError: another process is at it.
+    """
+
+    def take() -> int:
+        folder = os.open(run.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise SettingError(f"{run.path} is being trained by another process: wait for it, or stop it") from None
+        except OSError:  # a file system without locks
+            pass
+        return folder
+
+    ranks = ranks_of(setup.args)
+    folder = ranks.first(take)
+    try:
+        yield
+    finally:
+        if ranks.rank == 0:
+            os.close(folder)
+
+
+@contextmanager
 def _full_disk_told(run: Run) -> Iterator[None]:
     """Says of a write that found no room where it was and how to go on; what was committed before it stays.
 
@@ -176,7 +208,7 @@ def _controls(main: Run, args: list[str], console: Console) -> bool:
     """
     if not _wants_controls(args):
         return True
-    rest = [arg for arg in args if arg not in WITH_CONTROLS]
+    rest = _plain(args)
     for name in CONTROLS:
         path = main.path / "controls" / name
         if (path / "evaluation.json").is_file():
@@ -197,6 +229,31 @@ def _controls(main: Run, args: list[str], console: Console) -> bool:
     for table in comparisons(main.read("base.json"), {name: run.read("after.json") for name, run in runs.items()}):
         console.print(table, soft_wrap=True)
     return True
+
+
+def _check_controls(args: list[str], chosen: Path, processes: int | None = None) -> None:
+    """Refuses before the main run what would stop its controls after it: their rounds have fewer rows.
+
+    Args:
+        processes: those of a dry run.
+
+    Raises:
+        SettingError: names the control, the setting and the values that would do.
+    """
+    for name in CONTROLS if _wants_controls(args) else ():
+        try:
+            _, play, settings = _parse([*_plain(args), "--control", name], chosen, processes)
+            check_batch(play, settings, processes or int(os.environ.get("WORLD_SIZE", "1")))
+        except SettingError as exc:
+            raise SettingError(
+                f"--with-controls: the control {name} cannot run with the settings of the main run: {exc} Where recipe "
+                "and flags give no per_device_train_batch_size, each run takes its own, if steps_per_generation "
+                "divides the rows of all."
+            ) from None
+
+
+def _plain(args: list[str]) -> list[str]:
+    return [arg for arg in args if arg not in WITH_CONTROLS]
 
 
 def _wants_controls(args: list[str]) -> bool:
@@ -228,9 +285,12 @@ def _recipe(args: list[str]) -> Path:
         domain = _value(args, "--domain") or RunConfig.domain
         registry.factory("domain", domain)  # a misspelt domain is told before a missing recipe
         return recipe(domain, _value(args, "--model") or EMBEDDED)
-    if not Path(given).is_file():
-        raise SettingError(f"--config {given}: no such file")
-    return Path(given)
+    if Path(given).is_file():
+        return Path(given)
+    shipped = recipes()
+    if given not in shipped:
+        raise SettingError(f"--config {given}: no such file, and no recipe of that name; recipes: {', '.join(shipped)}")
+    return shipped[given]
 
 
 def _parse(args: list[str], chosen: Path, processes: int | None = None) -> tuple[RunConfig, SelfPlayConfig, GRPOConfig]:
@@ -239,7 +299,7 @@ def _parse(args: list[str], chosen: Path, processes: int | None = None) -> tuple
     Args:
         processes: those of a dry run; ``None`` for those that the launcher has started.
     """
-    flags = [arg for arg in args if arg not in WITH_CONTROLS]
+    flags = _plain(args)
     if len(flags) < len(args) and _value(flags, "--control") not in (None, "none"):
         raise SettingError("--with-controls runs every control after the main run: leave --control out")
     given = ["--config", str(chosen), *_without(flags, "--config")]

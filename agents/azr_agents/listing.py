@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import gymnasium as gym
 
-from azr_agents.config import recipe_folders
+from azr_agents.config import recipes
 from azr_env import registry
 from azr_env.errors import AzrError
 
@@ -66,7 +66,7 @@ def inventory() -> dict[str, Any]:
     for kind in registry.GROUPS:
         plural = "policies" if kind == "policy" else f"{kind}s"
         found[plural] = registry.names(cast(registry.Kind, kind))
-    found["recipes"] = sorted({path.stem for folder in recipe_folders() for path in folder.glob("*.yaml")})
+    found["recipes"] = list(recipes())
     found["extras"] = extras()
     return found
 

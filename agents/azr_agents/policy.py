@@ -69,13 +69,20 @@ class TransformersPolicy:
             attention_mask=batch["attention_mask"],
             max_new_tokens=max_new_tokens,
             pad_token_id=self.tokenizer.pad_token_id,
-            eos_token_id=self.tokenizer.eos_token_id,
+            eos_token_id=self._ends(),
+            repetition_penalty=1.0,  # some models bring one in their generation_config.json, and training has none
             **sampling,
         )
         texts: list[str] = self.tokenizer.batch_decode(
             output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
         )
         return texts
+
+    def _ends(self) -> list[int] | None:
+        """Tokens that end a completion, as in training: the tokenizer's and those of the model's own settings."""
+        own = self.model.generation_config.eos_token_id
+        found = [self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+        return list(dict.fromkeys(end for end in found if end is not None)) or None
 
 
 def pretrained(argument: str, temperature: float = 1.0, batch_size: int = 256) -> TransformersPolicy:

@@ -45,7 +45,7 @@ def run(args: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="azr report",
-        description=(__doc__ or "").splitlines()[0],
+        description="Draws run directories as one HTML page that opens without a network.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -73,7 +73,7 @@ def run(args: Sequence[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("--verifier", default="relation", metavar="NAME", help="default: relation, as in training")
-    parser.add_argument("--executor", default="zygote", metavar="NAME", help="default: zygote, as in training")
+    parser.add_argument("--executor", metavar="NAME", help="default: as in training")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N answers")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
     asked = parser.parse_args(args)
@@ -82,6 +82,8 @@ def run(args: Sequence[str]) -> int:
     found, _ = Run.open(asked.run)
     settings = found.settings()
     given: dict[str, Any] = options(str(settings.get("domain_options", "")))
+    trained = given.pop("executor", "zygote")
+    asked.executor = asked.executor or trained
     domain = registry.domain(str(settings.get("domain", RunConfig.domain)), asked.executor, **given)
     verifier = registry.verifier(asked.verifier, domain)
     style: Style = member(Style, settings.get("style", RunConfig.style), "style")

@@ -33,7 +33,7 @@ class Run:
 
     Args:
         path: the directory.
-        writes: whether :meth:`write`, :meth:`append` and :meth:`cut` do anything; only the first process of several
+        writes: whether anything is written or deleted; only the first process of several
             writes.
     """
 
@@ -108,16 +108,27 @@ class Run:
                 flags[name.replace("-", "_")] = True if bare else value if equals else following[0]
         return recipe | flags
 
+    def whole_checkpoints(self) -> list[Path]:
+        """The checkpoints that were written to their end."""
+        return [path for path in self.path.glob("checkpoint-*") if (path / "selfplay.json").is_file()]
+
     def last_checkpoint(self) -> Path:
         """The newest whole checkpoint.
 
         Raises:
             SettingError: there is none.
         """
-        found = [p for p in self.path.glob("checkpoint-*") if (p / "selfplay.json").is_file()]
+        found = self.whole_checkpoints()
         if not found:
             raise SettingError(f"{self.path} has no whole checkpoint to resume from: begin a new run")
         return max(found, key=lambda p: int(p.name.rpartition("-")[2]))
+
+    def drop_torn_checkpoints(self) -> None:
+        """Deletes checkpoints that were never whole: ``save_total_limit`` would spare them for whole ones."""
+        whole = self.whole_checkpoints()
+        for path in self.path.glob("checkpoint-*") if self._writes else ():
+            if path not in whole:
+                shutil.rmtree(path, ignore_errors=True)
 
     def write(self, name: str, data: Any) -> None:
         """Writes a JSON file whole or not at all."""
@@ -150,20 +161,21 @@ class Run:
                     yield json.loads(line)
 
     def cut(self, name: str, keep: int) -> None:
-        """Drops the lines whose ``step`` is ``keep`` or more, and a torn last line."""
+        """Drops the lines from the first whose ``step`` is ``keep`` or more, or that is torn. It needs no room."""
         path = self.path / name
         if not self._writes or not path.is_file():
             return
-        part = path.with_suffix(".part")
-        with open(path, encoding="utf-8") as file, open(part, "w", encoding="utf-8") as out:
+        whole = 0
+        with open(path, "rb+") as file:
             for line in file:
                 try:
                     record = json.loads(line)
                 except ValueError:
                     break
-                if record["step"] < keep:
-                    out.write(line.rstrip("\n") + "\n")
-        part.replace(path)
+                if record["step"] >= keep or not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+            file.truncate(whole)
 
 
 def versions() -> dict[str, str]:

@@ -156,6 +156,12 @@ DUPLICATES = ("refuse", "share")
 """What becomes of a proposal that is a task of the buffer or equals an earlier one of its round: it is refused and paid
 as an invalid one; or it is tried and paid like any other, and equal ones share a task."""
 
+SOURCES = (Mode.DEDUCTION, Mode.ABDUCTION)
+"""Modes whose programs an induction proposer may be given; not deduction where its programs may raise."""
+
+DRAWS = 32
+"""How often tasks are drawn, at most, until enough of them are different."""
+
 SEED_PATIENCE = 5
 """Rounds without a new task after which growing the seed buffer is given up."""
 
@@ -169,7 +175,7 @@ class Settings:
         solver_rows: answers per mode and round.
         buffer_share: share of the solver's rows bound to tasks of the buffer, in [0, 1]; the rest go to this round's
             proposals in turn.
-        references: tasks shown to a proposer (paper: 6); 0 for none.
+        references: different tasks shown to a proposer (paper: 6), all where there are fewer; 0 for none.
         conditioning: how they are drawn from the buffer.
         duplicates: one of :data:`DUPLICATES`.
         composite: share of the proposals of deduction and abduction that are to build on programs of the buffer.
@@ -354,15 +360,24 @@ class SelfPlay:
         rng = self._rng(number, row.group)
         sizes = self.buffer.sizes()
         if gives_program(self.domain, row.mode):
-            pools = [mode for mode in (Mode.DEDUCTION, Mode.ABDUCTION) if sizes.get(mode)]
+            others = (Mode.ABDUCTION,) if getattr(self.domain, "predicts_errors", False) else SOURCES
+            pools = [mode for mode in others if sizes.get(mode)]
             mode = pools[int(rng.integers(len(pools)))] if pools else row.mode
             return Given(self.buffer.sample(mode, rng, 1, self.settings.conditioning)[0].program)
         if not sizes.get(row.mode):
             return Given()
-        references: list[Task] = []
-        if self.settings.references:
-            references = self.buffer.sample(row.mode, rng, self.settings.references, self.settings.conditioning)
-        return Given(None, tuple(references), self._blocks(row.mode, rng))
+        return Given(None, self._references(row.mode, rng, sizes[row.mode]), self._blocks(row.mode, rng))
+
+    def _references(self, mode: Mode, rng: np.random.Generator, live: int) -> tuple[Task, ...]:
+        """Different tasks of the buffer, as many as are wanted; fewer where so many draws give no more."""
+        wanted = min(self.settings.references, live)
+        found: dict[Task, None] = {}
+        for _ in range(DRAWS):
+            if len(found) >= wanted:
+                break
+            drawn = self.buffer.sample(mode, rng, self.settings.references, self.settings.conditioning)
+            found |= dict.fromkeys(drawn)
+        return tuple(found)[:wanted]
 
     def _blocks(self, mode: Mode, rng: np.random.Generator) -> tuple[str, ...]:
         """What a composite proposal is to build on; empty for an ordinary one, and where no program drawn is fit."""

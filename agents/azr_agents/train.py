@@ -50,6 +50,7 @@ from azr_agents.trainer import (
     SelfPlayTrainer,
     check_arithmetic,
     check_groups,
+    check_heard,
     check_trackers,
     ranks_of,
     round_steps,
@@ -111,9 +112,9 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig, dry: int 
     processes = dry or int(os.environ.get("WORLD_SIZE", "1"))
     if dry:
         args.per_device_train_batch_size //= dry
-    check_arithmetic(args, round_rows(play), processes)
-    check_groups(args, play.algorithm, play.proposals, play.solver_rows, play.buffer_share)
+    check_batch(play, args, processes)
     check_trackers(args)
+    check_heard(args)
     try:
         model = str(tiny.path(config.domain)) if config.model == EMBEDDED else config.model
         room = int(getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", 1 << 30))
@@ -143,6 +144,12 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig, dry: int 
         room = min(room, int(args.vllm_max_model_length))
     if args.max_steps < 1:
         raise SettingError(f"max_steps={args.max_steps}; give the number of optimiser steps, 1 or more")
+    every = round_steps(args)
+    if args.max_steps % every:
+        raise SettingError(
+            f"max_steps={args.max_steps} ends within a round, and a run cannot go on from there: use a multiple of "
+            f"{every}, for example {-(-args.max_steps // every) * every}"
+        )
     if play.composite and not isinstance(domain, PythonDomain):
         raise SettingError(f"composite={play.composite:g} is for domain=python; {config.domain} composes no functions")
     verifier = registry.verifier("relation", domain)
@@ -153,19 +160,37 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig, dry: int 
     return setup
 
 
+def check_batch(play: SelfPlayConfig, args: GRPOConfig, processes: int) -> None:
+    """Refuses batch settings that do not make one generation batch one round, or groups that do not fill its cells.
+
+    Raises:
+        SettingError: names the setting and the values that would do.
+    """
+    check_arithmetic(args, round_rows(play), processes)
+    check_groups(args, play.algorithm, play.proposals, play.solver_rows, play.buffer_share)
+    if args.use_vllm and (play.control == "frozen-proposer" or play.on_collapse == "freeze-proposer"):
+        raise SettingError(
+            "use_vllm=True leaves no room for a frozen proposer, which control=frozen-proposer and "
+            "on_collapse=freeze-proposer need: choose another, or generate without vLLM"
+        )
+
+
 def _check_room(setup: Setup) -> None:
     """Refuses a model whose context is too short for the shortest prompts of the style."""
     for mode in Mode:
         for draft in setup.domain.seeds(mode):
             program = draft.program if gives_program(setup.domain, mode) else None
             prompt = proposer_prompt(setup.domain, mode, [], setup.style, program)
-            if not setup.fits(prompt):
-                raise SettingError(
-                    f"a {mode} proposer's prompt in {setup.style} style has {len(encode(setup.tokenizer, prompt))} "
-                    f"tokens without references, and max_completion_length={setup.args.max_completion_length}; the "
-                    f"model has room for {setup.room} together. Use the compact style, a smaller "
-                    "max_completion_length, or another model."
-                )
+            if setup.fits(prompt):
+                continue
+            tokens, most = len(encode(setup.tokenizer, prompt)), setup.config.max_prompt_length
+            found = f"a {mode} proposer's prompt in {setup.style} style has {tokens} tokens without references, and "
+            if 0 < most < tokens:
+                raise SettingError(f"{found}max_prompt_length={most}: raise it, or use the compact style")
+            raise SettingError(
+                f"{found}max_completion_length={setup.args.max_completion_length}; the model has room for "
+                f"{setup.room} together. Use the compact style, a smaller max_completion_length, or another model."
+            )
 
 
 def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) -> dict[str, Any]:
@@ -183,7 +208,7 @@ def train(setup: Setup, run: Run, console: Console, resume: Path | None = None) 
     selfplay = _selfplay(setup, run)
     progress = Progress(console, max(1, int(args.logging_steps) // round_steps(args)))
     interrupt = Interrupt(round_steps(args), ranks_of(args).gather)
-    every = setup.config.heldout_every if "heldout" in sets else 0
+    every = setup.config.heldout_every if sets.get("heldout") else 0
     guard = Guard(run, console, setup.play.on_collapse, lambda: _heldout_gain(setup, trainer.model, before), every)
 
     def record(rollouts: list[Rollout]) -> None:
@@ -239,8 +264,8 @@ def _conclude(
         "steps": trainer.state.global_step,
         "train_seconds": round(seconds, 1),
     }
-    run.write("evaluation.json", found)
     run.write("after.json", _stored(after))
+    run.write("evaluation.json", found)  # the mark of a finished run comes last
     for title, name in TITLES.items():
         if name in before:
             console.print(table(title, before[name], after[name]), soft_wrap=True)
@@ -322,6 +347,7 @@ def _go_on(run: Run, trainer: SelfPlayTrainer, resume: Path, console: Console) -
     agree(selfplay.gather, selfplay.buffer.digest(), f"buffers of {resume.name}")
     for name in ("rollouts.jsonl", "metrics.jsonl"):
         run.cut(name, trainer.rounds_done)
+    run.drop_torn_checkpoints()
     console.print(f"resuming from {resume.name}, round {trainer.rounds_done}", highlight=False, soft_wrap=True)
     return _restored(run.read("base.json"))
 

@@ -16,9 +16,10 @@ import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -34,7 +35,7 @@ from trl import __version__ as trl_version
 
 from azr_agents.advantages import ADVANTAGES, GROUPED, Floats, check_algorithm, dealt_anew, trr_tokens
 from azr_agents.critic import VALUE_COEFFICIENT, Critic, judge, value_loss
-from azr_agents.entropies import CellEntropies
+from azr_agents.entropies import ALL, CellEntropies
 from azr_agents.policy import encode
 from azr_agents.ranks import Ranks
 from azr_agents.run import Run
@@ -163,6 +164,43 @@ def check_trackers(args: GRPOConfig) -> None:
             raise SettingError(f"report_to={name!r} needs a package: python -m pip install {name}; or report_to: none")
 
 
+UNHEARD: Final[Mapping[str, str]] = {
+    "eval_strategy": "azr train measures before and after, and with heldout_every on the way",
+    "scale_rewards": "advantages are taken as algorithm and advantage say",
+    "multi_objective_aggregation": "advantages are taken as algorithm and advantage say",
+    "reward_weights": "there is one reward",
+    "chat_template_kwargs": "prompts are put into the chat template as it is",
+    "resume_from_checkpoint": "azr train --resume RUN goes on with a run",
+    "save_only_model": "a run could not go on from such a checkpoint; azr export takes the weights out of a whole one",
+    "sync_ref_model": "a run that goes on would have lost the reference it had come to",
+}
+"""Settings of TRL that a run would not heed, or could not be resumed with, and why; they stay at their defaults."""
+
+
+KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+    "save_strategy": ("steps", "epoch", "no"),
+}
+"""Values that TRL and transformers check too late, or not at all."""
+
+
+def check_heard(args: GRPOConfig) -> None:
+    """Refuses settings that would do nothing without a word, or end the run later.
+
+    Raises:
+        SettingError: names the setting, and what to leave it at or to choose.
+    """
+    given = {name: getattr(args, name) for name in (*UNHEARD, *KNOWN)}
+    given = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
+    for name, why in UNHEARD.items():
+        default = GRPOConfig.__dataclass_fields__[name].default
+        if given[name] != default:
+            raise SettingError(f"{name}={given[name]!r} cannot be had here: {why}. Leave it at {default!r}.")
+    for name, known in KNOWN.items():
+        if given[name] not in known:
+            raise SettingError(f"{name}={given[name]!r} is unknown here; choose one of {', '.join(known)}")
+
+
 def ranks_of(args: GRPOConfig) -> Ranks:
     """The processes that the launcher has started; one without a launcher."""
     several = args.world_size > 1
@@ -273,18 +311,28 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             for k in range(len(prompts))
         ]
 
-    @property
-    def entropy(self) -> float | None:
-        """Mean entropy of the policy's tokens in the last step, in nats; ``None`` right after it was logged."""
-        values = self._metrics["train"]["entropy"]
-        return float(values[-1]) if values else None
+    def entropies(self) -> dict[str, float]:
+        """Mean entropy of the policy's tokens since the last call, in nats, together and by cell.
 
-    def cell_entropies(self) -> dict[str, float]:
-        """Mean entropy of the policy's tokens in each cell since the last call, in nats; every process calls it."""
+        It is of all batches of a round, where TRL's own figure is a mean of their means. Every process calls it.
+        """
         found = {f"entropy/{cell}": value for cell, value in self._by_cell.take().items()}
+        together = found.pop(f"entropy/{ALL}", None)
         for name, value in found.items():
             self._log(f"azr/{name}", value)
-        return found
+        return found if together is None else {"entropy": together} | found
+
+    def check_freezable(self) -> None:
+        """Refuses to freeze the proposer of a model of which no whole copy can be kept.
+
+        Raises:
+            SettingError: it is sharded, or vLLM writes the proposals.
+        """
+        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise SettingError("a frozen proposer is kept beside the model: it needs whole weights, and no vLLM")
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a run directory is no model; ``azr export`` writes the card of one."""
 
     def freeze_proposer(self, path: Path | None = None) -> None:
         """From here on the proposals are written by the weights of now, and not trained on.
@@ -295,8 +343,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         Raises:
             SettingError: no whole copy of the weights can be kept.
         """
-        if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise SettingError("a frozen proposer is kept beside the model: it needs whole weights, and no vLLM")
+        self.check_freezable()
         if path is not None:
             self._frozen = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         else:
@@ -487,6 +534,9 @@ class _State(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, trainer: SelfPlayTrainer) -> None:
         self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.compute_steps(args, state.max_steps)  # a checkpoint brings the steps of its own time with it
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         trainer = self._trainer

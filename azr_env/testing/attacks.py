@@ -448,7 +448,7 @@ PROPOSALS: Final = (
     _proposal("deep-program", "overflow the parser", "def f(x): return " + "(" * 2000 + "x" + ")" * 2000, "syntax"),
     _proposal("long-program", "fill the prompts", _F + " # " + "x" * 10_000, "size"),
     _proposal("wide-program", "fill the prompts", "def f(x): return [" + "1," * 3_950 + "]", "size"),
-    _proposal("hash-of-text", "a task of chance", "def f(x): return hash('a' * x)", "nondeterministic"),
+    _proposal("hash-of-text", "a task of chance", "def f(x): return hash('a' * x)", "forbidden"),
     _proposal("set-order", "a task of chance", "def f(x): return ''.join({'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'})", "nondeterministic"),
     _proposal("text-of-object", "a task of chance", "class C: pass\nkept = []\ndef f(x):\n kept.append(C())\n return str(kept[-1])", "nondeterministic"),
     _proposal("global-count", "another value each time", "n = 0\ndef f(x):\n global n\n n += 1\n return n", "nondeterministic"),

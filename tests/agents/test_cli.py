@@ -202,6 +202,13 @@ def test_a_tokenizer_that_can_end_nothing(refused: Refused, recipe: Recipe, base
         ({"gradient_accumulation_steps": 2}, ["gradient_accumulation_steps=2", "divisor"]),
         ({"num_iterations": 3, "save_steps": 4}, ["save_steps=4", "multiple of 3", "for example 3"]),
         ({"save_steps": 0.3}, ["save_steps=0.3", "multiple of 1"]),
+        ({"num_iterations": 3, "save_steps": 3}, ["max_steps=4", "multiple of 3", "for example 6"]),
+        ({"scale_rewards": "none"}, ["scale_rewards='none'", "algorithm", "Leave it at 'group'"]),
+        ({"save_only_model": True}, ["save_only_model=True", "could not go on", "Leave it at False"]),
+        ({"eval_strategy": "steps"}, ["eval_strategy='steps'", "heldout_every", "Leave it at 'no'"]),
+        ({"save_strategy": "best"}, ["save_strategy='best'", "choose one of steps, epoch, no"]),
+        ({"loss_type": "dap"}, ["loss_type='dap'", "choose one of grpo, dr_grpo, dapo"]),
+        ({"use_vllm": True, "on_collapse": "freeze-proposer"}, ["use_vllm=True", "frozen proposer"]),
         ({"proposer_rows": -1}, ["proposer_rows=-1", "from 0 up"]),
         ({"proposer_rows": 1}, ["proposer_rows=1", "at least 2", "or 0"]),
         ({"solver_rows": 1}, ["solver_rows=1", "at least 2"]),
@@ -214,6 +221,7 @@ def test_a_tokenizer_that_can_end_nothing(refused: Refused, recipe: Recipe, base
         ({"capacity": 0}, ["capacity=0", "from 1 up"]),
         ({"eval_tasks": -1}, ["eval_tasks=-1", "from 0 up"]),
         ({"eval_samples": 0}, ["eval_samples=0", "from 1 up"]),
+        ({"heldout_every": 2, "eval_tasks": 0}, ["heldout_every=2", "eval_tasks=0"]),
         ({"seed": -1}, ["seed=-1", "from 0 to"]),
         ({"seed": 2**32}, [f"seed={2**32}", "from 0 to"]),
     ],
@@ -250,9 +258,16 @@ def test_words_for_numbers(recipe: Recipe, how: dict[str, str], capsys: pytest.C
 # Recipes and flags
 
 
+def test_a_recipe_of_the_package_is_had_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Path(__file__).parents[2] / "agents/recipes/models/qwen2.5-0.5b"
+    assert cli.main(["train", "--config", "qwen2.5-0.5b-1gpu", "--dry-run", "--model", str(model)]) == 0
+    assert "dry run: nothing was generated" in capsys.readouterr().out
+
+
 def test_recipe_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
     says(refused("train", "--config", tmp_path / "none.yaml"), f"--config {tmp_path}/none.yaml", "no such file")
     says(refused("train", "--config", tmp_path), "no such file")
+    says(refused("train", "--config", "coder-7b"), "no recipe of that name; recipes: coder-7b-4gpu, default,")
     says(refused("train", "--config"), "--config needs a value")
 
 

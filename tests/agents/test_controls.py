@@ -19,6 +19,7 @@ from azr_agents import cli
 from azr_agents.advantages import dealt_anew
 from azr_agents.config import CONTROLS
 from azr_agents.heldout import is_heldout
+from azr_agents.run import Run
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.types import Mode
@@ -132,6 +133,40 @@ def test_with_controls(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFix
     after = {path: path.stat().st_mtime_ns for path in run.rglob("evaluation.json")}
     changed = {path.parent.name for path in after if before[path] != after[path]}
     assert changed == {"solver-only"}
+
+
+def test_controls_that_cannot_run_are_refused_before_the_main_run(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A round without proposals has 24 rows; found out after the main run, it would have been for nothing."""
+    ninths = {"per_device_train_batch_size": None, "steps_per_generation": 9, "gradient_accumulation_steps": 9}
+    for changes in ({}, ninths):
+        assert train("--config", recipe(**changes), "--output_dir", tmp_path / "run", "--with-controls") == 2
+        told = capsys.readouterr().err
+        assert "the control random-tasks cannot run with the settings of the main run" in told
+        assert "must be 24" in told
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_control_killed_between_its_last_two_files_is_measured_again(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    settings = recipe(max_steps=1, save_steps=1, eval_tasks=1, per_device_train_batch_size=None)
+    write, left = Run.write, [2]
+
+    def killed(self: Run, name: str, data: Any) -> None:
+        if name in ("after.json", "evaluation.json") and "random-reward" in str(self.path):
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+        write(self, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write", killed)
+        assert train("--config", settings, "--output_dir", run, "--with-controls") == 130
+    assert train("--resume", run) == 0
+    assert all((run / "controls" / name / "after.json").is_file() for name in CONTROLS)
 
 
 def test_wrong_settings(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

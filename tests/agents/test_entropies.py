@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azr_agents.entropies import CellEntropies
+from azr_agents.entropies import ALL, CellEntropies
 
 CELLS = ("proposer/deduction", "solver/deduction", "solver/induction")
 CPU = torch.device("cpu")
@@ -33,6 +33,7 @@ def test_the_mean_of_a_cell_is_that_of_its_tokens(data: st.DataObject) -> None:
     tokens: dict[str, list[float]] = {}
     for cell, values, length in zip(cells, entropies.tolist(), (n for _, n in rows), strict=True):
         tokens.setdefault(cell, []).extend(values[:length])
+    tokens[ALL] = [value for values in tokens.values() for value in values]
     due = {cell: sum(values) / len(values) for cell, values in tokens.items() if values}
     assert found.take() == pytest.approx(due, abs=1e-5)
     assert found.take() == {}
@@ -42,7 +43,7 @@ def test_processes_are_summed_and_no_graph_is_kept() -> None:
     found = CellEntropies(CELLS, CPU, lambda sums: sums + torch.tensor([[0.0, 0.0], [3.0, 1.0], [0.0, 0.0]]))
     values = torch.tensor([[1.0, 9.0]], requires_grad=True)
     found.add(found.places(["solver/deduction"]), values, torch.tensor([[1, 0]]))
-    assert found.take() == {"solver/deduction": 2.0}
+    assert found.take() == {ALL: 2.0, "solver/deduction": 2.0}
 
 
 def test_an_unknown_cell_is_refused() -> None:

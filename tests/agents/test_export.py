@@ -79,6 +79,9 @@ def test_a_checkpoint(finished: Path, tmp_path: Path) -> None:
 def test_mistakes(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", str(finished), "--step", "7"]) == 2
     assert "no checkpoint of step 7; checkpoints there are: 2" in capsys.readouterr().err
+    (finished / "checkpoint-1").mkdir()  # half written when its run was killed
+    assert cli.main(["export", str(finished), "--step", "1"]) == 2
+    assert "no checkpoint of step 1; checkpoints there are: 2" in capsys.readouterr().err
     assert cli.main(["export", str(tmp_path)]) == 2
     assert "is no run directory" in capsys.readouterr().err
     (tmp_path / "full").mkdir()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from azr_agents import cli
-from azr_agents.guard import FROZEN_FILE, MONITORS_FILE
+from azr_agents.guard import FROZEN_FILE, MONITORS_FILE, Guard
 from azr_agents.monitors import WINDOW
 
 STEPS = WINDOW + 4
@@ -79,6 +79,23 @@ def test_freeze_the_proposer_and_resume(recipe: Recipe, tmp_path: Path) -> None:
     assert train("--resume", broken) == 0
     assert lines(whole, "rollouts.jsonl") == lines(broken, "rollouts.jsonl")
     assert lines(whole, MONITORS_FILE) == lines(broken, MONITORS_FILE)
+
+
+def test_a_proposer_that_cannot_be_frozen_is_told_before_the_first_round(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the moment of the collapse it would end the run, and every run that goes on with it."""
+    begin = Guard.begin
+
+    def sharded(self: Guard, trainer: Any) -> None:
+        trainer.is_fsdp_enabled = True
+        begin(self, trainer)
+
+    monkeypatch.setattr(Guard, "begin", sharded)
+    run = tmp_path / "run"
+    assert train("--config", recipe(**SMALL), "--output_dir", run, "--on_collapse", "freeze-proposer") == 2
+    assert "needs whole weights" in capsys.readouterr().err
+    assert not (run / "metrics.jsonl").exists()
 
 
 def test_heldout_during_training(recipe: Recipe, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def rollouts(run: Path) -> list[dict[str, Any]]:
         ({"curriculum": 5}, "curriculum=5 is for control=random-tasks"),
         ({"curriculum": -1}, "curriculum=-1; it is a whole number from 0 up"),
         ({"composite": 1.5}, "composite=1.5; it is a share from 0 to 1"),
+        ({"composite": 0.5, "modes": "induction"}, "composite=0.5 is of deduction and abduction"),
     ],
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], says: str) -> None:

@@ -305,7 +305,7 @@ def test_adapters_and_prompt_lengths(dry: Callable[..., str], recipe: Recipe) ->
         (["--processes", "0"], ["--processes 0", "1 or more"]),
         (["--resume", "runs/x"], ["--dry-run plans a new run"]),
         (["--model", "no-such-org/no-such-model"], ["no-such-org/no-such-model", "a folder with its config.json"]),
-        (["--style", "paper", "--max_prompt_length", "20"], ["has room for 32 together"]),
+        (["--style", "paper", "--max_prompt_length", "20"], ["max_prompt_length=20: raise it"]),
         (["--max_prompt_length", "-1"], ["max_prompt_length=-1"]),
     ],
 )

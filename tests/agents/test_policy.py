@@ -70,6 +70,26 @@ def test_sampling_follows_the_model(loaded: Load) -> None:
     assert float((found - expected).abs().max()) < 0.05
 
 
+def test_a_repetition_penalty_that_the_model_brings_is_not_used(loaded: Load, prompts: list[str]) -> None:
+    """Qwen's instruct models bring one; training samples without, and so must measuring."""
+    model, tokenizer = loaded()
+    plain = TransformersPolicy(model, tokenizer, temperature=0.0).complete(prompts, 12, [0] * len(prompts))
+    model.generation_config.repetition_penalty = 5.0
+    assert TransformersPolicy(model, tokenizer, temperature=0.0).complete(prompts, 12, [0] * len(prompts)) == plain
+
+
+def test_every_end_token_of_the_model_ends_an_answer(loaded: Load) -> None:
+    """As in training; Llama's instruct models have three, and their tokenizer names one."""
+    model, tokenizer = loaded()
+    prompt = "propose deduction\nprogram:"
+    (whole,) = TransformersPolicy(model, tokenizer, temperature=0.0).complete([prompt], 12, [0])
+    line = tokenizer.convert_tokens_to_ids("\n")
+    assert "\n" in whole[:-1]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, line]
+    (cut,) = TransformersPolicy(model, tokenizer, temperature=0.0).complete([prompt], 12, [0])
+    assert cut == whole.partition("\n")[0] + "\n"
+
+
 def test_random_state_and_mode_are_left_as_they_were(loaded: Load, prompts: list[str]) -> None:
     model, tokenizer = loaded()
     for training in (True, False):

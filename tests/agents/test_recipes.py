@@ -15,7 +15,7 @@ from accelerate.utils import DistributedType
 
 from azr_agents import cli
 from azr_agents.config import recipe_folders
-from azr_agents.launch import _parse
+from azr_agents.launch import _check_controls, _parse
 
 FOLDER = next(folder for folder in recipe_folders() if (folder / "accelerate").is_dir())
 LARGE = {
@@ -91,6 +91,11 @@ def test_the_papers_constants() -> None:
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_names_settings_that_exist(path: Path) -> None:
     assert _parse(["--use_cpu", "true"], path)
+
+
+@pytest.mark.parametrize("name", ["default", "embedded-python", "embedded-prime_inversion"])
+def test_controls_can_run_after_it(name: str) -> None:
+    _check_controls(["--with-controls", "--use_cpu", "true"], FOLDER / f"{name}.yaml")
 
 
 # Accelerate

@@ -98,6 +98,16 @@ def test_the_same_verifier_says_the_same(made: Made, capsys: pytest.CaptureFixtu
     assert (data["verifier"], data["executor"]) == ("relation", "zygote")
 
 
+def test_the_executor_of_the_run_unless_another_is_named(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    path = made([right(task) for task in tasks()])
+    record = json.loads((path / "run.json").read_text())
+    for name in ("zygote", "zygote-chunk"):
+        argv = ["--domain", "prime_inversion", "--domain-options", f"max_prime=13,executor={name}"]
+        (path / "run.json").write_text(json.dumps({**record, "argv": argv}))
+        assert found(path, capsys)["executor"] == name
+    assert found(path, capsys, "--executor", "zygote")["executor"] == "zygote"
+
+
 def test_another_verifier_and_the_table(
     made: Made, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,15 @@ def test_append_and_cut(run: Run) -> None:
     assert [path.name for path in run.path.iterdir()] == ["x.jsonl"]
 
 
+def test_cutting_takes_no_room(run: Run) -> None:
+    """A run that a full disk has ended may have little more room than before when it goes on."""
+    run.append("x.jsonl", [{"step": step} for step in range(4)])
+    same = (run.path / "x.jsonl").stat().st_ino
+    run.cut("x.jsonl", 2)
+    assert (run.path / "x.jsonl").stat().st_ino == same
+    assert steps(run) == [0, 1]
+
+
 def test_cutting_nothing_makes_nothing(run: Run) -> None:
     run.cut("x.jsonl", 3)
     assert list(run.path.iterdir()) == []
@@ -158,3 +167,12 @@ def test_no_whole_checkpoint(run: Run) -> None:
     checkpoint(run, 3, whole=False)
     with pytest.raises(SettingError, match="no whole checkpoint"):
         run.last_checkpoint()
+
+
+def test_half_written_checkpoints_are_dropped_by_the_first_process(run: Run) -> None:
+    for step in (9, 20, 30):
+        checkpoint(run, step, whole=step != 20)
+    Run(run.path, writes=False).drop_torn_checkpoints()
+    assert (run.path / "checkpoint-20").is_dir()
+    run.drop_torn_checkpoints()
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoint-30", "checkpoint-9"]

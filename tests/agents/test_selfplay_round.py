@@ -192,6 +192,15 @@ def test_references_come_from_the_buffer_of_the_mode_and_are_recorded(wanted: in
             assert f"program: {have[name].program}\ninput: {have[name].examples[0].input}\n" in prompt
 
 
+@pytest.mark.parametrize(("seeded", "conditioning"), [(1, "uniform"), (2, "recency"), (6, "uniform"), (20, "recency")])
+def test_no_reference_is_shown_twice(seeded: int, conditioning: Any) -> None:
+    """As it was while the buffer held little more than the seed task, and a prompt showed it six times."""
+    game = new(replace(SIZES, references=6, conditioning=conditioning), seeded=seeded)
+    rollouts, _ = play(game, distinct, always(RIGHT))
+    assert {len(set(r.references)) for r in proposers(rollouts)} == {min(6, seeded)}
+    assert {len(r.references) for r in proposers(rollouts)} == {min(6, seeded)}
+
+
 def test_references_that_do_not_fit_are_dropped() -> None:
     game = new(replace(SIZES, references=3), fits=lambda prompt: prompt.count("program:") <= 2)
     rollouts, _ = play(game, distinct, always(RIGHT))

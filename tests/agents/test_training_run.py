@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -387,6 +388,27 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, recipe: Callab
     assert Run(run).last_checkpoint().name == "checkpoint-4"
 
 
+def test_a_half_written_checkpoint_takes_no_place_of_a_whole_one(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    """Left behind it counts for ``save_total_limit``: the next checkpoint would drive out the only whole one."""
+    run = tmp_path / "run"
+    assert train("--config", recipe(save_total_limit=2), "--output_dir", run) == 0
+    shutil.rmtree(run / "checkpoint-4")
+    (run / "checkpoint-3").mkdir()
+    assert train("--resume", run) == 0
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_a_run_saves_as_often_as_it_is_told_when_it_goes_on(tmp_path: Path, recipe: Callable[..., Path]) -> None:
+    """The checkpoint holds the ``save_steps`` and ``logging_steps`` of its own time."""
+    run = tmp_path / "run"
+    assert train("--config", recipe(max_steps=2, eval_tasks=1), "--output_dir", run) == 0
+    flags = ("--max_steps", 5, "--save_steps", 1, "--logging_steps", 3)
+    assert train("--resume", run, *flags) == 0
+    assert {path.name for path in run.glob("checkpoint-*")} == {f"checkpoint-{step}" for step in (2, 3, 4, 5)}
+    history = json.loads((run / "checkpoint-5" / "trainer_state.json").read_text())["log_history"]
+    assert [line["step"] for line in history if "loss" in line] == [1, 2, 3]
+
+
 def test_a_run_goes_on_for_more_steps_and_says_so(
     tmp_path: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -422,6 +444,19 @@ def test_settings_that_a_run_may_not_change_are_named(
     (run / "run.json").write_text(json.dumps(json.loads(head) | {"processes": 4}))
     assert train("--resume", run) == 2
     assert "was begun with 4 as the number of processes, and now it is 1" in capsys.readouterr().err
+
+
+def test_a_run_under_way_is_not_resumed(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two at one buffer would each take back what the other has done."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*.json*")}
+    other = os.open(run, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert train("--resume", run) == 2
+    assert f"{run} is being trained by another process" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*.json*")} == before
+    os.close(other)
+    assert train("--resume", run) == 0
 
 
 # A full disk

@@ -43,6 +43,9 @@ ELSEWHERE = {
     "python examples/trl_grpo.py": "tests/examples/test_servers.py",
     "python examples/azr-verifiers/evaluate_stand_in.py": "tests/examples/test_servers.py",
     "python examples/openenv/play.py": "tests/examples/test_servers.py",
+    "python examples/sb3_ppo.py": "tests/examples/test_rl_libraries.py",
+    "python examples/torchrl_rollout.py": "tests/examples/test_rl_libraries.py",
+    "python examples/cleanrl_ppo.py": "tests/examples/test_rl_libraries.py",
     "python -m azr_env.bridges.openenv": "examples/openenv/play.py",
     "python -m pytest examples/azr-env-modular-sqrt/tests": ".ci/run",
 }
@@ -136,7 +139,8 @@ def ran(args: list[str]) -> int:
         if given in HUB and "--model" not in args:
             args = [*args, "--model", f"agents/recipes/models/{HUB[given]}"]
         args = ["agents/recipes/models/qwen2.5-0.5b" if arg == "PATH_OR_ID" else arg for arg in args]
-        return cli.main([*args, *([] if "--dry-run" in args else ["--dry-run"]), "--eval_tasks", "0"])
+        measured = "1" if "--heldout_every" in args else "0"
+        return cli.main([*args, *([] if "--dry-run" in args else ["--dry-run"]), "--eval_tasks", measured])
     if name == "report" and find_spec("plotly") is None:  # the extra report, which CI has
         return 0
     if name in WHOLE:

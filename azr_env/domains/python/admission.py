@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import symtable
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -29,16 +30,16 @@ FORBIDDEN_MODULES = frozenset(
 (section C.1), ``hmac`` from the authors' code, and their kin. Any import that begins with one of them is refused."""
 
 FORBIDDEN_NAMES = frozenset(
-    "__import__ open eval exec compile input breakpoint globals locals vars exit quit help id "
+    "__import__ open eval exec compile input breakpoint globals locals vars exit quit help id hash "
     "memoryview __builtins__ __loader__ __spec__".split()
 )
-"""Names that a program may not mention."""
+"""Names that a program may not mention. ``id``, and ``hash`` of most objects, tell an address, which is chance."""
 
-_ORDINARY_NAMES = frozenset("input id vars help exit quit".split())
+_ORDINARY_NAMES = frozenset("input id hash vars help exit quit".split())
 """Forbidden names that are usual names of variables too: allowed in a program that binds them."""
 
 _DUNDER_ATTRIBUTES = frozenset(
-    "__init__ __name__ __len__ __eq__ __lt__ __iter__ __next__ __add__ __getitem__ __str__ __repr__ __hash__".split()
+    "__init__ __name__ __len__ __eq__ __lt__ __iter__ __next__ __add__ __getitem__ __str__ __repr__".split()
 )
 """The only attributes of the form ``__x__`` that a program may mention."""
 
@@ -70,7 +71,7 @@ def check(program: str, parameters: bool = True) -> Rejection | None:
     tree = parse(program)
     if isinstance(tree, Rejection):
         return tree
-    allowed = _ORDINARY_NAMES & bound_names(tree)
+    allowed = _own(program, _ORDINARY_NAMES & bound_names(tree))
     modules = _imported(tree)
     for node in ast.walk(tree):
         found = _forbidden(node) or _passed_on(node, modules)
@@ -83,6 +84,39 @@ def check(program: str, parameters: bool = True) -> Rejection | None:
     if parameters and not (arguments.posonlyargs or arguments.args or arguments.vararg):
         return Rejection("entry", "f takes no positional argument")
     return None
+
+
+def _own(program: str, names: frozenset[str]) -> frozenset[str]:
+    """Those of the names that are the program's own wherever it reads them, and the builtin nowhere."""
+    if not names:
+        return names
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            top = symtable.symtable(program, "<program>", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    found = names - {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned()}
+    builtin: set[str] = set()
+    scopes = [top]
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        read = [symbol for symbol in scope.get_symbols() if symbol.get_name() in found and symbol.is_referenced()]
+        builtin |= {symbol.get_name() for symbol in read if symbol.is_global() or scope is top}
+    return names - builtin
+
+
+def bodies(program: str) -> list[list[str]]:
+    """Statements of each function of a program, as texts; none for a program that does not parse."""
+    tree = parse(program)
+    if isinstance(tree, Rejection):
+        return []
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    try:
+        return [[ast.unparse(statement) for statement in node.body] for node in functions]
+    except (RecursionError, ValueError):
+        return []
 
 
 def _imported(tree: ast.Module) -> set[str]:

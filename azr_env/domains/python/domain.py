@@ -186,11 +186,13 @@ class PythonDomain:
         """Runs drafts under two hash seeds, by the executor's authority, and makes tasks of those that pass the gate.
 
         The gate: syntax and size, nothing forbidden, plain input values, and equal, plain, not too long outputs in
-        three runs: [x, x] in one process and [x] in another with a different hash seed. In induction the other
-        process runs the hidden inputs first, as the verifier will: state kept between calls shows.
+        three runs: [x, x] in one process and [x] in another with a different hash seed, in half the time: who is near
+        the limit would be right or wrong by the load of the machine. In induction the other process runs the hidden
+        inputs first, as the verifier will: state kept between calls shows.
         """
         results: list[Task | Rejection | None] = []
         jobs: list[Job] = []
+        half = dataclasses.replace(self.limits, timeout_s=self.limits.timeout_s / 2)
         for draft in drafts:
             calls = self._calls(draft)
             if isinstance(calls, Rejection):
@@ -199,7 +201,7 @@ class PythonDomain:
             results.append(None)
             shown = self._shown(draft.mode)
             again = calls[shown:] + calls[:shown]
-            jobs += [Job(draft.program, calls * 2, self.limits, lane=0), Job(draft.program, again, self.limits, lane=1)]
+            jobs += [Job(draft.program, calls * 2, self.limits, lane=0), Job(draft.program, again, half, lane=1)]
         outcomes = iter(self.executor.authority.run(jobs) if jobs else [])
         return [
             self._task(draft, [*next(outcomes), *next(outcomes)]) if result is None else result
@@ -365,12 +367,12 @@ def _bad_key(exc: ValueFormatError) -> Verdict:
 
 
 def _leaks(draft: Draft) -> bool:
-    """Whether the message holds the program, its body or a telling line of it; only letters and digits count."""
+    """Whether the message holds the program, a function's body or a telling line; only letters and digits count."""
     lines = draft.program.split("\n")
     message = _letters(draft.message)
-    whole = [_letters("".join(text)) for text in (lines, lines[1:])]
+    bodies = [_letters("".join(text)) for text in (lines, lines[1:], *admission.bodies(draft.program))]
     telling = [line for line in map(_letters, lines) if len(line) >= 12]
-    return any(len(piece) >= 8 and piece in message for piece in [*whole, *telling])
+    return any(len(piece) >= 8 and piece in message for piece in [*bodies, *telling])
 
 
 def _letters(text: str) -> str:

@@ -38,6 +38,7 @@ def f(nums, text='a b', table=None):
 """
 
 _POOL, _POOL_HEAD, _BYTES_HEAD, _SMALLEST_BLOCK = 16_384, 48, 33, 513  # of CPython's allocator, and of bytes
+_SHIFT, _ODD_BLOCK = 7, 569  # the C library adds eight bytes and rounds to 592: an odd number of sixteens
 _MOST_KEPT = 1 << 20  # bytes of one size: where the allocator works otherwise, settling gives up
 _EXIT_IMPORT = 72  # frames.EXIT_IMPORT
 # Names of our own, for what only a child calls: an attribute looked up there first costs it pages of the interpreter.
@@ -59,7 +60,7 @@ class Kit:
         self.lock = lock
         self.send = sender(frames)
         self.depth = 0
-        self.kept: list[bytes] = []
+        self.kept: list[object] = []
         self._last: tuple[str, types.CodeType] | None = None
 
     def forget(self) -> None:
@@ -107,16 +108,17 @@ def warm(kit: Kit) -> None:
     gc.disable()
 
 
-def settle() -> list[bytes]:
+def settle(lane: int) -> list[object]:
     """In the server, last before service: fills the gaps of its memory. Gives what must be kept for that.
 
     A child's first objects then lie side by side on new pages, and not in gaps all over pages that it shares
-    with the server, each of which the kernel would have to copy for it.
+    with the server, each of which the kernel would have to copy for it. In the second lane they lie an odd number of
+    places further on: what a program makes of the address of an object then differs between the lanes.
     """
-    kept: list[bytes] = []
-    for size in range(48, _SMALLEST_BLOCK, 16):  # Python's own allocator: pools of one size each
+    kept: list[object] = []
+    for size in range(16, _SMALLEST_BLOCK, 16):  # Python's own allocator: pools of one size each
         for _ in range(_MOST_KEPT // size):
-            kept.append(bytes(size - _BYTES_HEAD))
+            kept.append(_block(size))
             if id(kept[-1]) % _POOL == _POOL_HEAD:  # the first of a new pool
                 break
     end = id(bytes(120_000))  # larger than any gap, so it lies behind the last
@@ -126,7 +128,17 @@ def settle() -> list[bytes]:
             if id(block) >= end:
                 break
             kept.append(block)
+    if lane:
+        for size in (*range(16, _SMALLEST_BLOCK, 16), _ODD_BLOCK):
+            kept += [_block(size) for _ in range(_SHIFT)]
     return kept
+
+
+def _block(size: int) -> object:
+    """An object of ``size`` bytes, a multiple of 16 where Python's own allocator serves it."""
+    if size == 16:
+        return object()
+    return complex(size, size) if size == 32 else bytes(size - _BYTES_HEAD)
 
 
 def work(kit: Kit, body: memoryview, programs: int, most: int, send: Callable[[int, str, int], bool]) -> None:

@@ -43,8 +43,9 @@ def unavailable(layer: str, reason: str) -> ExecutorUnavailableError:
     return ExecutorUnavailableError(
         f"executor level 'zygote' cannot start: isolation layer {layer!r} is missing here ({reason}). Programs that a "
         f"model wrote are not run without it, and nothing weaker is chosen silently. Ways out: {hint}; or use "
-        f"domain='prime_inversion', which runs no programs; or pass an executor of another package or your own as "
-        f"executor=... (azr_env.protocols.Executor says what it needs)."
+        f"domain='prime_inversion', which runs no programs; or name another level as executor=...: 'monty' or "
+        f"'subprocess' (docs/executors.md says what each does not contain), or one of your own "
+        f"(azr_env.protocols.Executor says what it needs)."
     )
 
 
@@ -62,6 +63,7 @@ class Server:
             "fd": theirs.fileno(),
             "host": os.getpid(),
             "wire": wire.__file__,
+            "lane": lane,
             "simulate_missing": simulate_missing,
         }
         # Not -I: it would make the interpreter ignore PYTHONHASHSEED, by which the lanes differ.

@@ -104,14 +104,14 @@ def collect(results: int, timeout_s: float, most: int, buffer: Buffer, frames: M
             return frames.OVERFLOW, size
 
 
-def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock: object) -> None:
+def serve(fd: int, wire: ModuleType, frames: ModuleType, child: ModuleType, lock: object, lane: int) -> None:
     """Runs jobs until the host closes its end."""
     kit, buffer = child.Kit(wire, frames, lock), Buffer()
     header = bytearray(frames.REQUEST.size)
     core, cores = frames.ANY_CORE, os.sched_getaffinity(0)
     child.warm(kit)
     gc.collect()
-    kit.kept = child.settle()
+    kit.kept = child.settle(lane)
     gc.freeze()
     while True:
         read_into(fd, memoryview(header))
@@ -304,9 +304,10 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001
         say(fd, {"missing": "start-up", "reason": f"{type(exc).__name__}: {exc} (in {innermost(exc)})"})
         os._exit(1)
+    lane = options.pop("lane")
     options.clear()
     say(fd, {"layers": {**layers, "seccomp": "allow-list, stricter in the child", "parent-death signal": "SIGKILL"}})
-    serve(fd, wire, frames, child, lock)
+    serve(fd, wire, frames, child, lock, lane)
 
 
 if __name__ == "__main__":
