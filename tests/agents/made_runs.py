@@ -76,7 +76,7 @@ def made(path: Path, rounds: int = 14, seed: int = 0) -> Path:
         figures = dict(game.metrics)
         figures["length/limit"] = figures["length/solver"] / LIMIT
         figures["entropy"] = 0.3 * 0.5**number  # under the monitor's bound in the end
-        for mode in DOMAIN.modes:
+        for mode in Mode:
             figures[f"entropy/solver/{mode}"] = figures["entropy"] + 0.01 * len(mode)
         run.append(
             "monitors.jsonl", [{"step": number, "figures": figures, "warnings": watch.round(figures), "frozen": False}]
