@@ -192,8 +192,6 @@ def test_6_nothing_runs_in_our_process(python_domain: PythonDomain, tmp_path: Pa
         "def f(x): return list({'apple', 'pear', 'plum', 'fig', 'kiwi'})",
         "def f(x): return next(iter({str(k) for k in range(40)}))",
         "def f(x): return ''.join(frozenset('abcdefghij'))",
-        "def f(x): return hash('salt') % 1000",
-        "def f(x): return sorted('abcdefghij', key=hash)",
         "from collections import Counter\ndef f(x): return list(set(Counter('hello world')))",
     ],
 )
@@ -201,6 +199,11 @@ def test_7_set_and_hash_order(python_domain: PythonDomain, program: str) -> None
     assert admitted(python_domain, program) == Rejection(
         "nondeterministic", "runs on the same input gave different values"
     )
+
+
+@pytest.mark.parametrize("program", ["def f(x): return hash('salt')", "def f(x): return sorted('abc', key=hash)"])
+def test_7_hash_is_refused_by_name(python_domain: PythonDomain, program: str) -> None:
+    assert admitted(python_domain, program) == Rejection("forbidden", "the name hash")
 
 
 def test_7_sets_that_are_used_in_order_are_welcome(python_domain: PythonDomain) -> None:

@@ -141,7 +141,7 @@ def test_a_value_cannot_leave_its_fence(python_domain: PythonDomain, text: str) 
 @pytest.mark.parametrize("seen", [True, False])
 def test_equality_of_the_answers_type_is_never_asked(python_domain: PythonDomain, seen: bool) -> None:
     """The shown pair of an induction task decides nothing, and an always-equal result decides nothing either."""
-    equal = "class E(int):\n    def __eq__(s, o): return True\n    __ne__ = None\n    __hash__ = int.__hash__\n"
+    equal = "class E(int):\n    def __eq__(s, o): return True\n    __ne__ = None\n    def __hash__(s): return 1\n"
     program = equal + ("def f(x): return x + 4 if x == 1 else E(9)" if seen else "def f(x): return E(x + 4)")
     assert verdict_of(python_domain, task(Mode.INDUCTION), program) is Status.INCORRECT
 
