@@ -35,7 +35,7 @@ def measure(options: argparse.Namespace) -> Report:
     """Writes the page once and opens it several times."""
     browser = next((path for path in map(shutil.which, NAMES) if path), None)
     if browser is None:
-        raise SystemExit(f"no Chromium found; tried {', '.join(NAMES)} on PATH")
+        raise SystemExit(f"no Chromium on PATH ({', '.join(NAMES)}): install one, such as the package chromium")
     rollouts = 2_000 if options.quick else 100_000
     with tempfile.TemporaryDirectory() as folder:
         run, page = Path(folder, "run"), Path(folder, "page.html")

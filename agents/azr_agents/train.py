@@ -142,14 +142,7 @@ def prepare(config: RunConfig, play: SelfPlayConfig, args: GRPOConfig, dry: int 
         room = min(room, config.max_prompt_length + int(args.max_completion_length))
     if args.use_vllm and args.vllm_max_model_length:
         room = min(room, int(args.vllm_max_model_length))
-    if args.max_steps < 1:
-        raise SettingError(f"max_steps={args.max_steps}; give the number of optimiser steps, 1 or more")
-    every = round_steps(args)
-    if args.max_steps % every:
-        raise SettingError(
-            f"max_steps={args.max_steps} ends within a round, and a run cannot go on from there: use a multiple of "
-            f"{every}, for example {-(-args.max_steps // every) * every}"
-        )
+    _check_steps(args)
     if play.composite and not isinstance(domain, PythonDomain):
         raise SettingError(f"composite={play.composite:g} is for domain=python; {config.domain} composes no functions")
     verifier = registry.verifier("relation", domain)
@@ -172,6 +165,17 @@ def check_batch(play: SelfPlayConfig, args: GRPOConfig, processes: int) -> None:
         raise SettingError(
             "use_vllm=True leaves no room for a frozen proposer, which control=frozen-proposer and "
             "on_collapse=freeze-proposer need: choose another, or generate without vLLM"
+        )
+
+
+def _check_steps(args: GRPOConfig) -> None:
+    every = round_steps(args)
+    if args.max_steps < 1:
+        raise SettingError(f"max_steps={args.max_steps}; give the number of optimiser steps, 1 or more")
+    if args.max_steps % every:
+        raise SettingError(
+            f"max_steps={args.max_steps} ends within a round, and a run cannot go on from there: use a multiple of "
+            f"{every}, for example {-(-args.max_steps // every) * every}"
         )
 
 

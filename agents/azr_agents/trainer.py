@@ -243,13 +243,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         **kwargs: Any,
     ) -> None:
         check_algorithm(algorithm, advantage)
-        if algorithm in GROUPED and selfplay.settings.group != args.num_generations:
-            raise SettingError(
-                f"algorithm={algorithm}: the rows of a round are in groups of {selfplay.settings.group}, and "
-                f"num_generations={args.num_generations}; the two are one number"
-            )
-        if algorithm == "ppo" and args.fp16:
-            raise SettingError("algorithm=ppo steps its value head without loss scaling: use bf16 in the place of fp16")
+        _check_fit(selfplay, algorithm, args)
         check_trl()
         self.ranks = ranks_of(args)
         self.selfplay = selfplay
@@ -329,7 +323,10 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
             SettingError: it is sharded, or vLLM writes the proposals.
         """
         if self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise SettingError("a frozen proposer is kept beside the model: it needs whole weights, and no vLLM")
+            raise SettingError(
+                "a frozen proposer is kept beside the model, which needs whole weights and no vLLM: train without "
+                "FSDP, DeepSpeed and vLLM, or choose another control or on_collapse"
+            )
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a run directory is no model; ``azr export`` writes the card of one."""
@@ -502,6 +499,16 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
         super()._load_optimizer_and_scheduler(checkpoint)
         if self.critic is not None and checkpoint is not None:
             self.critic.load(Path(checkpoint))
+
+
+def _check_fit(selfplay: SelfPlay, algorithm: str, args: GRPOConfig) -> None:
+    if algorithm in GROUPED and selfplay.settings.group != args.num_generations:
+        raise SettingError(
+            f"algorithm={algorithm}: the rows of a round are in groups of {selfplay.settings.group}, and "
+            f"num_generations={args.num_generations}; the two are one number"
+        )
+    if algorithm == "ppo" and args.fp16:
+        raise SettingError("algorithm=ppo steps its value head without loss scaling: use bf16 in the place of fp16")
 
 
 def _widen(values: torch.Tensor, spare: int) -> torch.Tensor:

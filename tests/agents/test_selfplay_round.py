@@ -17,15 +17,16 @@ from threads import Threads
 
 from azr_agents.heldout import is_heldout
 from azr_agents.ranks import Gather
-from azr_agents.selfplay import DUPLICATES, Completion, Rollout, Row, SelfPlay, Settings
+from azr_agents.selfplay import DUPLICATES, SOURCES, Completion, Rollout, Row, SelfPlay, Settings
 from azr_env.buffer import TaskBuffer
 from azr_env.domains.prime_inversion import PrimeInversionDomain
 from azr_env.domains.prime_inversion.arithmetic import primes
 from azr_env.domains.python import PythonDomain
+from azr_env.executors.scripted import ScriptedExecutor
 from azr_env.parsing import Style
 from azr_env.prompts import completion_of, key, proposal_of, solver_prompt
 from azr_env.rewards import LEARNABILITY, REWARD_RANGE, solve_rate_interval
-from azr_env.types import Draft, Mode, Rejection, Role, Status, Task, Verdict
+from azr_env.types import Draft, Example, Mode, Rejection, Role, Status, Task, Verdict
 from azr_env.verifiers.relation import RelationVerifier
 
 DOMAIN = PrimeInversionDomain(61)
@@ -199,6 +200,20 @@ def test_no_reference_is_shown_twice(seeded: int, conditioning: Any) -> None:
     rollouts, _ = play(game, distinct, always(RIGHT))
     assert {len(set(r.references)) for r in proposers(rollouts)} == {min(6, seeded)}
     assert {len(r.references) for r in proposers(rollouts)} == {min(6, seeded)}
+
+
+@pytest.mark.parametrize("errors", ["refuse", "predict"])
+def test_induction_builds_on_no_program_that_may_raise(errors: str) -> None:
+    domain = PythonDomain(ScriptedExecutor({}), errors=errors)
+    game = SelfPlay(domain, RelationVerifier(domain), TaskBuffer(), replace(SIZES, proposer_rows=24))
+    example = (Example("1", "1"),)
+    kept = {mode: Task(mode, "python", mode, f"def f(x): return x # {mode}", example) for mode in SOURCES}
+    with game.buffer.step(0):
+        game.buffer.add([(task, task.id) for task in kept.values()], np.random.default_rng(0))
+    rows = [row for row in game.plan() if row.mode is Mode.INDUCTION and row.role is Role.PROPOSER]
+    drawn = {game._given(number, row).program for number in range(4) for row in rows}
+    due = set(kept) - ({Mode.DEDUCTION} if errors == "predict" else set())
+    assert drawn == {kept[mode].program for mode in due}
 
 
 def test_references_that_do_not_fit_are_dropped() -> None:

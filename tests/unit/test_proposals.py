@@ -17,7 +17,7 @@ from azr_env.parsing import Style
 from azr_env.proposals import Proposed, admit
 from azr_env.protocols import Domain
 from azr_env.testing.strategies import wild_text
-from azr_env.types import Draft, Example, Mode, Rejection, Task
+from azr_env.types import Draft, Example, Mode, Outcome, OutcomeStatus, Rejection, Task
 
 PROGRAM = "def f(x):\n    return x * 2"
 INPUTS = ("1", "'ab'", "[0]", "(1, 2)")
@@ -281,3 +281,11 @@ def test_a_task_of_prime_inversion_is_right_for_every_pair(prime_domain: PrimeIn
         for x in range(1, p):
             task: Task = prime_domain.task(Mode.DEDUCTION, p, x)
             assert x * int(task.examples[0].output) % p == 1
+
+
+def test_the_second_lane_has_half_the_time() -> None:
+    executor = ScriptedExecutor({}, default=Outcome(OutcomeStatus.OK, "i5;"))
+    domain = PythonDomain(executor, {"timeout_s": 3})
+    (task,) = domain.admit([Draft(Mode.DEDUCTION, "def f(x): return x + 4", ("1",))])
+    assert isinstance(task, Task)
+    assert [(job.lane, job.limits.timeout_s) for job in executor.jobs] == [(0, 3), (1, 1.5)]

@@ -24,7 +24,7 @@ from azr_env.types import Job, Limits, Outcome
 LANES: Final = 2
 TOGETHER: Final = 16
 """Most jobs that share a process."""
-_REVISION = 1  # part of the fingerprint: raise it when the same job may come out differently
+_REVISION = 2  # part of the fingerprint: raise it when the same job may come out differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +172,8 @@ class ZygoteExecutor:
                 yield tickets[-1]
 
         slots = self._acquire({lane: count for lane, count in needed.items() if count})
-        _place(slots)
         try:
+            _place(slots)
             retries = dispatch(draw(), slots, self._simulate_missing)
         finally:
             self._release(slots)

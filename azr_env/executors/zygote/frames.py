@@ -16,6 +16,7 @@ REQUEST = struct.Struct("<IIdIIIIi")
 """Length of the body, ticket, timeout in seconds, memory in MiB, most bytes of one result, number of calls of all
 programs together, number of programs, the core to run on."""
 ANY_CORE = -1
+"""In the place of a core: where the system likes."""
 REPLY = struct.Struct("<IIBi")
 """Length of the body, ticket, ending, wait status of the child."""
 MARK = struct.Struct("<BI")

@@ -176,6 +176,17 @@ def test_each_server_keeps_to_a_core_only_while_all_cores_have_one() -> None:
         assert {outcomes[0].value for outcomes in executor.run(many[: len(cores) + 2])} == {every}
 
 
+def test_what_an_address_gives_differs_between_the_lanes() -> None:
+    program = "def f(n):\n return [hash(object()) % 2, hash(iter([1])) % 2, hash(i for i in [1]) % 2]"
+    with ZygoteExecutor(workers=1) as executor:
+        seen = [
+            [executor.run([Job(program + "\n" * n, ("(i1;)",), PATIENT, lane)])[0][0].value for n in range(6)]
+            for lane in (0, 1)
+        ]
+    assert all(value.startswith("[i") for lane in seen for value in lane)
+    assert seen[0] != seen[1]
+
+
 def test_a_program_cannot_choose_its_core() -> None:
     program = "import os\ndef f(n):\n os.sched_setaffinity(0, {n})"
     with ZygoteExecutor(workers=1) as executor:
