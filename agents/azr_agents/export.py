@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from azr_agents.adapters import merged
 from azr_agents.config import EMBEDDED, RunConfig, options
-from azr_agents.run import Run
+from azr_agents.run import Run, step_of
 from azr_env import registry
 from azr_env.errors import SettingError
 from azr_env.parsing import Style
@@ -92,7 +92,7 @@ def export(path: str | Path, step: int | None = None, output: str | Path | None 
 
 
 def _source(run: Run, step: int | None) -> Path:
-    steps = sorted(int(p.name.rpartition("-")[2]) for p in run.whole_checkpoints())
+    steps = sorted(step_of(path) for path in run.whole_checkpoints())
     source = run.path / ("model" if step is None else f"checkpoint-{step}")
     if step not in steps and not (step is None and source.is_dir()):
         have = ", ".join(map(str, steps)) or "none"

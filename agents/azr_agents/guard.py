@@ -62,10 +62,18 @@ class Guard(TrainerCallback):  # type: ignore[misc]
             trainer.check_freezable()
         self._trainer = trainer
         trainer.ranks.first(lambda: self._run.cut(MONITORS_FILE, trainer.rounds_done))
+        last: list[str] = []
         for line in self._run.lines(MONITORS_FILE):
             self._watch.round(line["figures"])
+            last = line["warnings"]
             if line["frozen"]:
                 trainer.freeze_proposer(self._run.path / FROZEN_FILE)
+        if last and self._action == "stop":
+            self._console.print(
+                f"[yellow]going on behind a stop by on_collapse ({last[0]}); this figure stops it again only when "
+                "it has been within its bound in between[/yellow]",
+                soft_wrap=True,
+            )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judges the round that has ended with this step, if one has."""

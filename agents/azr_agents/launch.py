@@ -27,7 +27,7 @@ from trl import GRPOConfig, TrlParser
 from azr_agents.config import CONTROLS, EMBEDDED, RunConfig, SelfPlayConfig, recipe, recipes, round_rows
 from azr_agents.plan import plan, show
 from azr_agents.progress import comparisons
-from azr_agents.run import Run, versions
+from azr_agents.run import Run, step_of, versions
 from azr_agents.train import Setup, check_batch, prepare, train
 from azr_agents.trainer import batch_hint, ranks_of
 from azr_env import registry
@@ -111,6 +111,11 @@ def _go_on(path: str, changes: list[str], console: Console) -> bool:
     ranks = ranks_of(setup.args)
     run = Run(old.path, writes=ranks.rank == 0)
     _told(run, argv, changes, console)
+    if checkpoint is not None and setup.args.max_steps < step_of(checkpoint):
+        raise SettingError(
+            f"max_steps={setup.args.max_steps} lies behind {run.path}, which has done {step_of(checkpoint)}: give more "
+            "to go on, or evaluate an earlier checkpoint by azr export --step"
+        )
     _threads(setup)
     with _alone(run, setup), _full_disk_told(run):
         if checkpoint is not None:

@@ -121,7 +121,7 @@ class Run:
         found = self.whole_checkpoints()
         if not found:
             raise SettingError(f"{self.path} has no whole checkpoint to resume from: begin a new run")
-        return max(found, key=lambda p: int(p.name.rpartition("-")[2]))
+        return max(found, key=step_of)
 
     def drop_torn_checkpoints(self) -> None:
         """Deletes checkpoints that were never whole: ``save_total_limit`` would spare them for whole ones."""
@@ -187,3 +187,8 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimiser step that a checkpoint was written after."""
+    return int(checkpoint.name.rpartition("-")[2])

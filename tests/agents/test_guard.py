@@ -60,6 +60,14 @@ def test_stop(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     done = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["steps"]
     assert done == warned(run)[0] + 1 < STEPS
     assert (run / f"checkpoint-{done}").is_dir()
+    assert train("--resume", run, "--max_steps", done - 1) == 2
+    assert f"max_steps={done - 1} lies behind {run}, which has done {done}" in capsys.readouterr().err
+    assert json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["steps"] == done
+    assert train("--resume", run) == 0
+    assert "going on behind a stop by on_collapse (nearly every valid proposal" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["steps"] == STEPS
 
 
 def test_freeze_the_proposer_and_resume(recipe: Recipe, tmp_path: Path) -> None:
