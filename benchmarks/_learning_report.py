@@ -13,10 +13,11 @@ import transformers
 from _harness import Report, machine
 from _learning_figures import draw
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from azr_agents import tiny
 from azr_agents.config import options
-from azr_agents.evaluate import RESAMPLES, Interval, Result, accuracy, evaluate, gain, pick_tasks, restored
+from azr_agents.evaluate import Interval, Result, accuracy, evaluate, gain, pick_tasks, restored
 from azr_agents.heldout import is_heldout
 from azr_agents.policy import pretrained
 from azr_agents.run import Run
@@ -144,9 +145,8 @@ def pooled(
     decoding: str,
     mode: Mode | None,
     over: Sequence[Measured] | None = None,
-    seed: int = 0,
 ) -> Interval:
-    """Mean gain of several seeds, with a 95 % interval in which both tasks and seeds are drawn anew.
+    """Mean gain of several seeds, with a 95 % interval for other seeds and other tasks.
 
     Args:
         runs: one arm's, a seed each.
@@ -161,15 +161,24 @@ def pooled(
             raise ValueError(f"{run.path} and {other.path} were measured on different tasks")
         kept = end.rows(mode)
         rows.append(np.nanmean(end.correct[kept], axis=1) - np.nanmean(start.correct[kept], axis=1))
-    differences = np.array(rows)
-    rng = np.random.default_rng(seed)
-    seeds, tasks = differences.shape
-    means = [
-        np.nanmean(differences[rng.integers(seeds, size=seeds)][:, rng.integers(tasks, size=tasks)])
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(np.nanmean(differences)), float(low), float(high))
+    return crossed(np.array(rows))
+
+
+def crossed(values: NDArray[np.float64]) -> Interval:
+    """The mean of (S, T) values of seeds by tasks, both drawn at random, with its 95 % interval.
+
+    The variances of the mean over seeds and over tasks are added, and Student's t has Satterthwaite's (1946) degrees of
+    freedom. What is left of seed and task together counts twice, which makes it a little too wide. Drawing
+    three seeds anew (a bootstrap) covers less: 89 % where seeds differ most, against 94 %; for two
+    seeds this has 87 %. One seed has no variance: its interval is for other tasks alone.
+    """
+    means = [np.nanmean(values, axis=axis) for axis in (1, 0)]
+    sizes = [len(each) for each in means]
+    variances = [np.var(each, ddof=1) / len(each) if len(each) > 1 else 0.0 for each in means]
+    below = sum(v**2 / (size - 1) for v, size in zip(variances, sizes, strict=True) if size > 1)
+    half = student.ppf(0.975, sum(variances) ** 2 / below) * np.sqrt(sum(variances)) if below else 0.0
+    mean = float(np.nanmean(values))
+    return Interval(mean, mean - float(half), mean + float(half))
 
 
 def styles(results: Sequence[Result], mode: Mode | None) -> dict[str, float | None]:

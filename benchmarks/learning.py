@@ -104,8 +104,10 @@ def play(one: Arm, more: Iterable[str] = ()) -> str:
             return ""
         command = one.command(more)
         resumed = "--resume" in command
-        if not resumed:
-            shutil.rmtree(one.path, ignore_errors=True)
+        if one.path.exists() and not resumed:
+            if not one.path.with_suffix(".log").exists():
+                return f"{one.name}: {one.path} was not made here, is not whole and has no checkpoint: move it away"
+            shutil.rmtree(one.path)
         begun = time.monotonic()
         with open(one.path.with_suffix(".log"), "a", encoding="utf-8") as log:
             done = subprocess.run(command, stdout=log, stderr=log, check=False)

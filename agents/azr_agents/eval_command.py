@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         "--tasks",
         metavar="SPEC",
         action="append",
-        help="builtin:KEY=VALUE,..., buffer:PATH, jsonl:PATH, cruxeval:PATH, livecodebench:PATH; PATH may be 'hub' for "
-        "the last two. Given several times, each is a set with a row of its own",
+        help="builtin:KEY=VALUE,..., buffer:PATH, jsonl:PATH, cruxeval:PATH, livecodebench:PATH; PATH may be 'hub' "
+        "or 'hub=ID' for the last two. Given several times, each is a set with a row of its own",
     )
     add("--split", choices=SPLITS, help="part of the tasks (default: heldout of builtin tasks, all of others)")
     add("--modes", metavar="MODE,...", help="default: all that there are; deduction,abduction for cruxeval")

@@ -35,6 +35,13 @@ from azr_env.errors import AzrError, SettingError
 
 WITH_CONTROLS = {"--with-controls", "--with_controls"}
 DRY_RUN = {"--dry-run", "--dry_run"}
+_USAGE = """azr train [--config FILE_OR_NAME] [--SETTING VALUE ...]
+       azr train --with-controls ...             every control after the main run, in one table
+       azr train --dry-run [--processes N] ...   the plan for N processes; starts nothing
+       azr train --resume RUN                    goes on with a run from its last checkpoint
+
+--config is a recipe, a YAML file or the name of a shipped one (azr list); other settings win over it.
+The settings of azr-env come first below, then those of TRL's GRPOConfig."""
 CHANGEABLE = ("max_steps", "save_steps", "save_total_limit", "logging_steps")
 """Settings that may differ when a run goes on: how far, and how often it tells and saves."""
 NO_ROOM = ("no space left", "disk is full", "disk quota", "file too large", "file write failed", "unexpected pos")
@@ -314,7 +321,7 @@ def _parse(args: list[str], chosen: Path, processes: int | None = None) -> tuple
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise SettingError(f"{chosen} is no YAML: {' '.join(str(exc).split())}") from None
     if {"-h", "--help"} & set(given):
-        TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), prog="azr train").parse_args_and_config(given)
+        TrlParser((RunConfig, SelfPlayConfig, GRPOConfig), usage=_USAGE).parse_args_and_config(given)
     play = _checked((SelfPlayConfig,), given)[0]
     given += _batch(args, chosen, round_rows(play), processes)
     try:

@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"texts that a check draws, the same on each run (default: {_DRAWN}); more take longer and find more",
     )
     verifier = kinds.add_parser("verifier", parents=[each, drawing], help="a verifier by its entry point's name")
-    verifier.add_argument("name", metavar="NAME")
+    verifier.add_argument("name", metavar="NAME", help="as in azr list")
     verifier.add_argument("--domain", default="python", help="domain whose tasks it is asked (default: python)")
     verifier.add_argument(
         "--stricter",
@@ -92,9 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         help="it refuses, on purpose, some answers of which the relation holds: check only that it pays for no others",
     )
     domain = kinds.add_parser("domain", parents=[each, drawing], help="a domain by its entry point's name")
-    domain.add_argument("name", metavar="NAME")
+    domain.add_argument("name", metavar="NAME", help="as in azr list")
     executor = kinds.add_parser("executor", parents=[each], help="an executor by its entry point's name")
-    executor.add_argument("name", metavar="NAME", nargs="?", default="zygote", help="default: zygote")
+    executor.add_argument("name", metavar="NAME", nargs="?", default="zygote", help="as in azr list (default: zygote)")
     executor.add_argument(
         "--uncontained", metavar="REASON", default="", help="it is not meant to contain attacks: skip them, saying why"
     )

@@ -86,7 +86,7 @@ def test_train_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
         for setting in fields(kind):
             assert f"--{setting.name} " in out
             assert setting.metadata["help"].split()[0] in out
-    says(out, "--learning_rate", "--num_generations")
+    says(out, "--learning_rate", "--num_generations", "--resume RUN", "--with-controls", "--dry-run", "--config FILE")
 
 
 def test_training_without_its_packages_says_what_to_install() -> None:

@@ -104,6 +104,19 @@ def test_a_run_that_another_process_is_at_is_left_alone(learning: ModuleType, fo
     assert one.path.is_dir()
 
 
+def test_only_what_the_series_has_made_itself_is_deleted(
+    learning: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning.subprocess, "run", lambda *args, **kwargs: SimpleNamespace(returncode=2))
+    one = learning.Arm(folder, "prime_inversion", "main", 1)
+    (one.path / "after.json").unlink()
+    assert "move it away" in learning.play(one)
+    assert (one.path / "base.json").is_file()
+    one.path.with_suffix(".log").touch()
+    assert "exit code 2" in learning.play(one)
+    assert not one.path.exists()
+
+
 def test_a_run_that_fails_is_told(learning: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning.subprocess, "run", lambda *args, **kwargs: SimpleNamespace(returncode=2))
     assert "exit code 2" in learning.play(learning.Arm(tmp_path, "python", "main", 1))
@@ -158,6 +171,24 @@ def test_seeds_that_differ_widen_the_pooled_interval(reporting: ModuleType, fold
     both = reporting.pooled([one, two], "heldout", "sampled", Mode.DEDUCTION)
     assert both.mean == pytest.approx((0.3 + 0.7) / 2)
     assert both.high - both.low > alone.high - alone.low
+
+
+def test_an_interval_over_few_seeds_covers(reporting: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    for seeds, tasks, between, within in ((3, 60, 0.1, 0.2), (3, 60, 0.02, 0.5), (6, 30, 0.1, 0.3)):
+        hits = 0
+        for _ in range(1_000):
+            values = between * rng.normal(size=(seeds, 1)) + within * rng.normal(size=(1, tasks))
+            found = reporting.crossed(values + 0.3 * rng.normal(size=(seeds, tasks)))
+            hits += found.low <= 0 <= found.high
+        assert hits > 920
+
+
+def test_an_interval_of_one_seed_is_for_other_tasks(reporting: ModuleType) -> None:
+    values = np.random.default_rng(0).normal(1, 0.5, size=(1, 400))
+    found = reporting.crossed(values)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.5 / 20, rel=0.1)
+    assert reporting.crossed(np.ones((3, 5))) == reporting.Interval(1.0, 1.0, 1.0)
 
 
 def test_results_on_different_tasks_are_not_compared(reporting: ModuleType, folder: Path) -> None:
