@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from azr_agents import tiny
-from azr_agents.config import options
+from azr_agents.config import RunConfig, options
 from azr_agents.evaluate import Interval, Result, accuracy, evaluate, gain, pick_tasks, restored
-from azr_agents.heldout import is_heldout
+from azr_agents.heldout import WHOLE_PRIMES, is_heldout
 from azr_agents.policy import pretrained
 from azr_agents.run import Run
 from azr_agents.train import EVALUATION_SEED
 from azr_env import registry
 from azr_env.parsing import Style
-from azr_env.types import Mode
+from azr_env.protocols import Domain
+from azr_env.types import Mode, Task
 
 HELDOUT = "heldout"
 PASSK = "passk.json"
@@ -145,12 +146,14 @@ def pooled(
     decoding: str,
     mode: Mode | None,
     over: Sequence[Measured] | None = None,
+    only: NDArray[np.bool_] | None = None,
 ) -> Interval:
     """Mean gain of several seeds, with a 95 % interval for other seeds and other tasks.
 
     Args:
         runs: one arm's, a seed each.
         over: what is compared with, run by run as far as both go; ``None`` for the base.
+        only: (T,) mask of the tasks that count; ``None`` for all.
     """
     pairs = zip(runs, runs if over is None else over, strict=over is None)
     rows = []
@@ -159,7 +162,7 @@ def pooled(
         end = run.after[name][decoding]
         if start.ids != end.ids:
             raise ValueError(f"{run.path} and {other.path} were measured on different tasks")
-        kept = end.rows(mode)
+        kept = end.rows(mode) if only is None else end.rows(mode) & only
         rows.append(np.nanmean(end.correct[kept], axis=1) - np.nanmean(start.correct[kept], axis=1))
     return crossed(np.array(rows))
 
@@ -254,13 +257,17 @@ def _gain(before: Result, after: Result, mode: Mode | None) -> Interval:
 
 
 def _answers(recipe: Mapping[str, Any], model: Path, tasks: int, samples: int) -> Result:
-    domain = registry.domain(recipe["domain"], **options(recipe.get("domain_options", "")))
-    source = registry.source(recipe["tasks"], domain)
-    chosen = pick_tasks(domain, source, lambda task: is_heldout(domain, task), tasks, EVALUATION_SEED)
+    domain, chosen = _heldout_tasks(recipe, tasks)
     verifier, policy = registry.verifier("relation", domain), pretrained(str(model))
     policy.model.float()  # the bases are stored in half precision, and trained in full
     most = int(recipe["max_completion_length"])
     return evaluate(policy, domain, verifier, chosen, Style(recipe["style"]), most, samples, EVALUATION_SEED)
+
+
+def _heldout_tasks(recipe: Mapping[str, Any], per_mode: int) -> tuple[Domain, list[Task]]:
+    domain = registry.domain(recipe["domain"], **options(recipe.get("domain_options", "")))
+    source = registry.source(recipe["tasks"], domain)
+    return domain, pick_tasks(domain, source, lambda task: is_heldout(domain, task), per_mode, EVALUATION_SEED)
 
 
 def _domain(domain: str, by_arm: Mapping[str, Mapping[int, Measured]], took: Mapping[str, float]) -> dict[str, Any]:
@@ -340,6 +347,8 @@ def _tables(domain: str, by_arm: Mapping[str, Mapping[int, Measured]], took: Map
     texts[f"{domain}-pooled"] = _pooled_table(by_arm)
     texts[f"{domain}-worked"] = _worked_table(by_arm)
     texts[f"{domain}-rounds"] = _rounds_table(by_arm)
+    if "main" in by_arm and (carried := _carried_table(list(by_arm["main"].values()))):
+        texts[f"{domain}-carried"] = carried
     return texts
 
 
@@ -366,6 +375,33 @@ def _pooled_table(by_arm: Mapping[str, Mapping[int, Measured]]) -> str:
                 cells = [points(pooled(both[0], name, "sampled", mode, over=both[1])) for mode in modes]
                 lines.append([name, f"main less {arm}", str(len(both[0])), *cells])
     return markdown(["tasks", "what", "seeds", *(str(mode or "all") for mode in MODES)], lines)
+
+
+def _carried_table(runs: Sequence[Measured]) -> str:
+    """The main runs on primes all of whose pairs are held out, beside the rest.
+
+    Empty where there are no such tasks, or where this version would draw others than the runs were measured on.
+    """
+    recipe = Run(runs[0].path).settings()
+    domain, tasks = _heldout_tasks(recipe, int(recipe.get("eval_tasks", RunConfig.eval_tasks)))
+    starts = tuple(f"{p}:" for p in WHOLE_PRIMES)
+    whole = np.array([any(fact.startswith(starts) for fact in domain.facts(task)) for task in tasks], dtype=bool)
+    same = tuple(task.id for task in tasks) == runs[0].before[HELDOUT]["sampled"].ids
+    if domain.name != "prime_inversion" or not whole.any() or not same:
+        return ""
+    lines = []
+    for name, only in (("never seen", whole), ("seen with other pairs", ~whole)):
+        for mode in MODES:
+            kept = runs[0].before[HELDOUT]["sampled"].rows(mode) & only
+            before, after = (
+                np.mean([np.nanmean(result.correct[kept]) for result in results])
+                for results in zip(
+                    *((run.before[HELDOUT]["sampled"], run.after[HELDOUT]["sampled"]) for run in runs), strict=True
+                )
+            )
+            gained = points(pooled(runs, HELDOUT, "sampled", mode, only=only))
+            lines.append([name, str(mode or "all"), str(kept.sum()), f"{before:.3f}", f"{after:.3f}", gained])
+    return markdown(["prime", "mode", "tasks", "base", "after", "points gained"], lines)
 
 
 def _worked_table(by_arm: Mapping[str, Mapping[int, Measured]]) -> str:

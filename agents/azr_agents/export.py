@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import AutoTokenizer, GenerationConfig
 
 from azr_agents.adapters import merged
@@ -50,6 +51,7 @@ def run(args: Sequence[str]) -> int:
     parser.add_argument("--step", type=int, metavar="N", help="of the checkpoint; default: the final weights")
     parser.add_argument("--output", metavar="FOLDER", help="default: RUN/export, or RUN/export-N")
     asked = parser.parse_args(args)
+    transformers.utils.logging.disable_progress_bar()
     out = export(asked.run, asked.step, asked.output)
     sys.stdout.write(f"{out}: load it with AutoModelForCausalLM.from_pretrained({str(out)!r})\n")
     return 0

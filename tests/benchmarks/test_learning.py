@@ -15,8 +15,16 @@ import numpy as np
 import pytest
 
 from azr_agents.evaluate import Result, stored
+from azr_agents.heldout import is_heldout
+from azr_agents.run import SCHEMA_VERSION, Run
 from azr_env.types import Mode
 
+RECIPE = """\
+domain: prime_inversion
+domain_options: max_prime=53
+tasks: builtin:primes=3-53
+eval_tasks: 10
+"""
 pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
@@ -45,7 +53,8 @@ def make(path: Path, base: Sequence[float], after: Sequence[float], *, steps: in
     path.mkdir(parents=True)
     before = {name: {key: stored(result(base)) for key in ("sampled", "greedy")} for name in ("in_domain", "heldout")}
     then = {name: {key: stored(result(after, 1)) for key in ("sampled", "greedy")} for name in ("in_domain", "heldout")}
-    (path / "run.json").write_text("{}")
+    (path / "run.json").write_text(json.dumps({"schema": SCHEMA_VERSION, "argv": []}))
+    (path / "recipe.yaml").write_text(RECIPE)
     (path / "base.json").write_text(json.dumps(before))
     (path / "after.json").write_text(json.dumps(then))
     (path / "evaluation.json").write_text(json.dumps({"steps": steps, "train_seconds": 60.0}))
@@ -189,6 +198,23 @@ def test_an_interval_of_one_seed_is_for_other_tasks(reporting: ModuleType) -> No
     found = reporting.crossed(values)
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.5 / 20, rel=0.1)
     assert reporting.crossed(np.ones((3, 5))) == reporting.Interval(1.0, 1.0, 1.0)
+
+
+def test_primes_never_seen_stand_beside_the_others(reporting: ModuleType, folder: Path) -> None:
+    runs = [reporting.Measured(folder / "prime_inversion" / f"main-s{seed}") for seed in (1, 2)]
+    assert reporting._carried_table(runs) == ""  # measured on other tasks than those of the recipe
+    domain, tasks = reporting._heldout_tasks(Run(runs[0].path).settings(), 10)
+    assert len(tasks) == 30
+    assert all(is_heldout(domain, task) for task in tasks)
+    whole = np.array(["53" in {fact.split(":")[0] for fact in domain.facts(task)} for task in tasks])
+    for run in runs:
+        for found, right in ((run.before, 0.0 * whole), (run.after, 1.0 * whole)):
+            correct = np.repeat(right[:, None], 2, axis=1)
+            found["heldout"]["sampled"] = Result.of(tasks, correct, np.zeros_like(correct))
+    rows = [line.split(" | ") for line in reporting._carried_table(runs).splitlines()[2:]]
+    assert [row[3:5] for row in rows] == [["0.000", "1.000"]] * 4 + [["0.000", "0.000"]] * 4
+    assert sum(int(row[2]) for row in rows if row[1] == "all") == 30
+    assert rows[0][5].startswith("+100.0 [100.0, 100.0]")
 
 
 def test_results_on_different_tasks_are_not_compared(reporting: ModuleType, folder: Path) -> None:
