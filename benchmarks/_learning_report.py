@@ -171,9 +171,9 @@ def crossed(values: NDArray[np.float64]) -> Interval:
     """The mean of (S, T) values of seeds by tasks, both drawn at random, with its 95 % interval.
 
     The variances of the mean over seeds and over tasks are added, and Student's t has Satterthwaite's (1946) degrees of
-    freedom. What is left of seed and task together counts twice, which makes it a little too wide. Drawing
-    three seeds anew (a bootstrap) covers less: 89 % where seeds differ most, against 94 %; for two
-    seeds this has 87 %. One seed has no variance: its interval is for other tasks alone.
+    freedom. What is left of seed and task together counts twice, which makes it a little too wide; for two seeds it
+    is too narrow. One seed has no variance: its interval is for other tasks alone. How often it covers, and how often
+    a bootstrap would, ``tests/benchmarks/test_learning.py`` simulates.
     """
     means = [np.nanmean(values, axis=axis) for axis in (1, 0)]
     sizes = [len(each) for each in means]
@@ -380,25 +380,24 @@ def _pooled_table(by_arm: Mapping[str, Mapping[int, Measured]]) -> str:
 def _carried_table(runs: Sequence[Measured]) -> str:
     """The main runs on primes all of whose pairs are held out, beside the rest.
 
-    Empty where there are no such tasks, or where this version would draw others than the runs were measured on.
+    Empty for a domain without primes, and where this version would draw other tasks than the runs were measured on.
     """
     recipe = Run(runs[0].path).settings()
+    if recipe["domain"] != "prime_inversion":
+        return ""
     domain, tasks = _heldout_tasks(recipe, int(recipe.get("eval_tasks", RunConfig.eval_tasks)))
+    results = [(run.before[HELDOUT]["sampled"], run.after[HELDOUT]["sampled"]) for run in runs]
+    base = results[0][0]
     starts = tuple(f"{p}:" for p in WHOLE_PRIMES)
     whole = np.array([any(fact.startswith(starts) for fact in domain.facts(task)) for task in tasks], dtype=bool)
-    same = tuple(task.id for task in tasks) == runs[0].before[HELDOUT]["sampled"].ids
-    if domain.name != "prime_inversion" or not whole.any() or not same:
+    if tuple(task.id for task in tasks) != base.ids or not whole.any():
         return ""
     lines = []
     for name, only in (("never seen", whole), ("seen with other pairs", ~whole)):
         for mode in MODES:
-            kept = runs[0].before[HELDOUT]["sampled"].rows(mode) & only
-            before, after = (
-                np.mean([np.nanmean(result.correct[kept]) for result in results])
-                for results in zip(
-                    *((run.before[HELDOUT]["sampled"], run.after[HELDOUT]["sampled"]) for run in runs), strict=True
-                )
-            )
+            kept = base.rows(mode) & only
+            before = np.mean([np.nanmean(start.correct[kept]) for start, _ in results])
+            after = np.mean([np.nanmean(end.correct[kept]) for _, end in results])
             gained = points(pooled(runs, HELDOUT, "sampled", mode, only=only))
             lines.append([name, str(mode or "all"), str(kept.sum()), f"{before:.3f}", f"{after:.3f}", gained])
     return markdown(["prime", "mode", "tasks", "base", "after", "points gained"], lines)

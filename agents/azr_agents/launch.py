@@ -121,7 +121,7 @@ def _go_on(path: str, changes: list[str], console: Console) -> bool:
     if checkpoint is not None and setup.args.max_steps < step_of(checkpoint):
         raise SettingError(
             f"max_steps={setup.args.max_steps} lies behind {run.path}, which has done {step_of(checkpoint)}: give more "
-            "to go on, or evaluate an earlier checkpoint by azr export --step"
+            f"to go on, or take an earlier checkpoint out with azr export {run.path} --step N"
         )
     _threads(setup)
     with _alone(run, setup), _full_disk_told(run):

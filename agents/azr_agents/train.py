@@ -169,6 +169,7 @@ def check_batch(play: SelfPlayConfig, args: GRPOConfig, processes: int) -> None:
 
 
 def _check_steps(args: GRPOConfig) -> None:
+    """Refuses a number of optimiser steps that is none, or that ends within a round."""
     every = round_steps(args)
     if args.max_steps < 1:
         raise SettingError(f"max_steps={args.max_steps}; give the number of optimiser steps, 1 or more")

@@ -502,6 +502,7 @@ class SelfPlayTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
 
 def _check_fit(selfplay: SelfPlay, algorithm: str, args: GRPOConfig) -> None:
+    """Refuses settings of TRL that the rounds or the algorithm cannot go with."""
     if algorithm in GROUPED and selfplay.settings.group != args.num_generations:
         raise SettingError(
             f"algorithm={algorithm}: the rows of a round are in groups of {selfplay.settings.group}, and "

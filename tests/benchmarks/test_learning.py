@@ -182,15 +182,37 @@ def test_seeds_that_differ_widen_the_pooled_interval(reporting: ModuleType, fold
     assert both.high - both.low > alone.high - alone.low
 
 
-def test_an_interval_over_few_seeds_covers(reporting: ModuleType) -> None:
+def drawn(rng: np.random.Generator, seeds: int, tasks: int, between: float, within: float) -> np.ndarray:
+    """(seeds, tasks) gains whose true mean is 0: a part of the seed, a part of the task, and the rest."""
+    parts = between * rng.normal(size=(seeds, 1)), within * rng.normal(size=(1, tasks))
+    return sum(parts) + 0.3 * rng.normal(size=(seeds, tasks))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least", "most"),
+    [
+        ((3, 60, 0.1, 0.2), 0.92, 1),
+        ((3, 60, 0.02, 0.5), 0.92, 1),
+        ((6, 30, 0.1, 0.3), 0.92, 1),
+        ((2, 100, 0.1, 0.1), 0.84, 0.9),
+    ],
+)
+def test_how_often_an_interval_over_few_seeds_covers(
+    reporting: ModuleType, sizes: tuple[int, int, float, float], least: float, most: float
+) -> None:
     rng = np.random.default_rng(0)
-    for seeds, tasks, between, within in ((3, 60, 0.1, 0.2), (3, 60, 0.02, 0.5), (6, 30, 0.1, 0.3)):
-        hits = 0
-        for _ in range(1_000):
-            values = between * rng.normal(size=(seeds, 1)) + within * rng.normal(size=(1, tasks))
-            found = reporting.crossed(values + 0.3 * rng.normal(size=(seeds, tasks)))
-            hits += found.low <= 0 <= found.high
-        assert hits > 920
+    found = [reporting.crossed(drawn(rng, *sizes)) for _ in range(1_000)]
+    assert least < np.mean([each.low <= 0 <= each.high for each in found]) < most
+
+
+def test_a_bootstrap_over_few_seeds_would_cover_less() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        values = drawn(rng, 3, 60, 0.1, 0.2)
+        means = [values[rng.integers(3, size=3)][:, rng.integers(60, size=60)].mean() for _ in range(200)]
+        low, high = np.percentile(means, [2.5, 97.5])
+        hits += low <= 0 <= high
+    assert hits / 400 < 0.91
 
 
 def test_an_interval_of_one_seed_is_for_other_tasks(reporting: ModuleType) -> None:
